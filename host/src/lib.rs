@@ -1,0 +1,21 @@
+//! podwire: a CNI plugin whose decisions are made by sandboxed WebAssembly policies.
+//!
+//! The host speaks CNI and alone holds privilege; a *policy* is asked for a *plan*; the host checks the
+//! plan and does it. Each room knows only its own matter, and data flows one way:
+//!
+//! | room | owns | must not know |
+//! | --- | --- | --- |
+//! | [`cni`] | the protocol: environment, configuration, results, errors | policies, netlink, leases |
+//! | [`policy`] | wasmtime: limits, compiled code, the contract's bindings | netlink, CNI, the lease database |
+//! | [`plan`] | what a plan is, every rule it must keep, how it reads as a script | everything else: pure functions |
+//! | [`leases`] | the database of addresses and attachments | policies, netlink |
+//! | [`net`] | the kernel: namespaces, links, addresses, routes | policies, leases, CNI |
+//! | [`attachment`] | the way of one ADD, DEL, CHECK, GC and STATUS through these rooms | |
+//! | [`node`] | what is true per node: its configuration, bridges and routes to peers | CNI |
+//! | [`registry`] | installed policies, by name and digest | netlink, leases |
+//! | [`state`] | where everything lies on disk | what it means |
+//! | [`names`] | identities that are checked once, when they are made | |
+
+pub mod leases;
+pub mod names;
+pub mod plan;

@@ -1,0 +1,266 @@
+//! The plan: plain data that says what shall become true, the rules it must keep, and the script that
+//! it stands for.
+//!
+//! Owns the vocabulary that the other rooms share, in std's types; [`check`] holds every rule. Pure
+//! functions only: no netlink, no WebAssembly, no files.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::names::{AttachmentId, InterfaceName, MacAddress, NetworkName};
+
+/// The node on which podwire runs, as its operator configured it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// As in Kubernetes.
+    pub name: String,
+    /// Its addresses in the network between nodes.
+    pub addresses: Vec<IpAddr>,
+    /// Blocks from which its pods get their addresses. Never empty.
+    pub pools: Vec<IpNet>,
+    /// Blocks that together hold every pod of the cluster.
+    pub cluster: Vec<IpNet>,
+}
+
+/// Another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// As in Kubernetes.
+    pub name: String,
+    /// Its addresses in the network between nodes.
+    pub addresses: Vec<IpAddr>,
+    /// Blocks from which its pods get their addresses.
+    pub pools: Vec<IpNet>,
+}
+
+/// What the runtime said of the pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its Kubernetes namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID; empty if unknown.
+    pub uid: String,
+    /// Its annotations, sorted by key.
+    pub annotations: Vec<(String, String)>,
+}
+
+/// One ADD, as a policy sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddRequest {
+    /// `name` of the network configuration.
+    pub network: NetworkName,
+    /// Container and interface.
+    pub attachment: AttachmentId,
+    /// The pod, inside Kubernetes.
+    pub pod: Option<Pod>,
+    /// This node.
+    pub node: Node,
+    /// Addresses that somebody asked for.
+    pub requested_addresses: Vec<IpNet>,
+    /// A hardware address that somebody asked for.
+    pub requested_mac: Option<MacAddress>,
+    /// The policy's own configuration, JSON text.
+    pub config: String,
+}
+
+/// A route inside the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// A block; 0.0.0.0/0 and ::/0 are the default routes.
+    pub destination: IpNet,
+    /// The next hop; none means on the link.
+    pub via: Option<IpAddr>,
+    /// In bytes.
+    pub mtu: Option<u32>,
+    /// Less is preferred.
+    pub metric: Option<u32>,
+}
+
+/// An address of the container's interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// The address with its link's prefix length.
+    pub prefix: IpNet,
+    /// Reported in the CNI result.
+    pub gateway: Option<IpAddr>,
+}
+
+/// A Linux bridge on the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge<Name = InterfaceName> {
+    /// Its interface name.
+    pub name: Name,
+    /// What the bridge itself carries.
+    pub addresses: Vec<IpNet>,
+    /// In bytes.
+    pub mtu: Option<u32>,
+}
+
+/// How the host's end of the veth is connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wiring<Name = InterfaceName> {
+    /// As a port of a bridge.
+    Bridge {
+        /// The bridge.
+        bridge: Bridge<Name>,
+        /// Whether a frame may leave by the port it came in by.
+        hairpin: bool,
+        /// Whether the port is kept apart from other isolated ports.
+        isolated: bool,
+    },
+    /// Point to point, with a route on the node to each of the container's addresses.
+    Routed,
+}
+
+/// What the runtime may put into resolv.conf(5).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dns {
+    /// Name servers, the preferred one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nameservers: Vec<IpAddr>,
+    /// The local domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Search domains.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
+    /// Resolver options.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+}
+
+/// What a policy proposes for one ADD. Nothing in it is trusted: [`check::add`] makes a [`Checked`] of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddPlan {
+    /// The veth's end on the node.
+    pub host_interface: Option<String>,
+    /// How that end is connected.
+    pub wiring: Wiring<String>,
+    /// Of the container's interface.
+    pub addresses: Vec<Address>,
+    /// Inside the container.
+    pub routes: Vec<Route>,
+    /// Of the container's end.
+    pub mac: Option<String>,
+    /// Of both ends, in bytes.
+    pub mtu: Option<u32>,
+    /// For the container's resolver.
+    pub dns: Option<Dns>,
+    /// Names and values, for the container's network namespace.
+    pub sysctls: Vec<(String, String)>,
+    /// Keys of later versions.
+    pub extra: Vec<(String, String)>,
+}
+
+/// A plan that keeps every rule, with nothing left open: what [`crate::net`] applies, what the lease
+/// database records, and what CHECK compares the kernel with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The veth's end in the container.
+    pub container_interface: InterfaceName,
+    /// The veth's end on the node.
+    pub host_interface: InterfaceName,
+    /// How that end is connected.
+    pub wiring: Wiring,
+    /// Of the container's interface.
+    pub addresses: Vec<Address>,
+    /// Inside the container.
+    pub routes: Vec<Route>,
+    /// Of the container's end.
+    pub mac: MacAddress,
+    /// Of the node's end.
+    pub host_mac: MacAddress,
+    /// Of both ends, in bytes; none: as the bridge has it, or 1,500.
+    pub mtu: Option<u32>,
+    /// For the container's resolver.
+    pub dns: Option<Dns>,
+    /// Names and values, for the container's network namespace.
+    pub sysctls: Vec<(String, String)>,
+}
+
+/// One DEL, as a policy is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelRequest {
+    /// `name` of the network configuration.
+    pub network: NetworkName,
+    /// Container and interface.
+    pub attachment: AttachmentId,
+    /// The pod, inside Kubernetes.
+    pub pod: Option<Pod>,
+    /// What is given back.
+    pub addresses: Vec<IpAddr>,
+    /// As at the ADD.
+    pub config: String,
+}
+
+/// The node itself, as a policy sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRequest {
+    /// This node.
+    pub node: Node,
+    /// The others.
+    pub peers: Vec<Peer>,
+    /// The policy's own configuration, JSON text.
+    pub config: String,
+}
+
+/// Where a route of the node leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NextHop {
+    /// To an address that the node reaches directly.
+    Via(IpAddr),
+    /// Nowhere.
+    Blackhole,
+}
+
+/// A route on the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRoute {
+    /// A block inside the cluster's.
+    pub destination: IpNet,
+    /// Where it leads.
+    pub next_hop: NextHop,
+    /// Less is preferred.
+    pub metric: Option<u32>,
+}
+
+/// What a policy proposes for the node; [`check::node`] makes it one with checked names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePlan<Name = InterfaceName> {
+    /// The node's bridges.
+    pub bridges: Vec<Bridge<Name>>,
+    /// The node's routes to pods elsewhere.
+    pub routes: Vec<NodeRoute>,
+    /// Keys of later versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra: Vec<(String, String)>,
+}
+
+/// Why a policy says no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalReason {
+    /// Its configuration is wrong.
+    InvalidConfig,
+    /// This pod must not have this.
+    Denied,
+    /// No address is left.
+    Exhausted,
+    /// Something else that passes.
+    TryAgain,
+}
+
+/// A policy's reasoned no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// For the code of the CNI error.
+    pub reason: RefusalReason,
+    /// For the operator.
+    pub message: String,
+}
