@@ -163,7 +163,7 @@ impl FromStr for MacAddress {
         let mut octets = [0; 6];
         let mut parts = text.split(':');
         for octet in &mut octets {
-            let part = parts.next().filter(|p| p.len() == 2).ok_or_else(wrong)?;
+            let part = parts.next().filter(|p| p.len() == 2 && is_hex(p)).ok_or_else(wrong)?;
             *octet = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
         }
         if parts.next().is_some() { Err(wrong()) } else { Ok(Self(octets)) }
@@ -190,6 +190,11 @@ impl fmt::Display for MacAddress {
     }
 }
 
+/// `from_str_radix` alone would take a sign.
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// The SHA-256 of a policy's component, written `sha256:` and 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -199,7 +204,7 @@ impl FromStr for Digest {
     type Err = InvalidName;
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let wrong = || InvalidName::new("digest", text, "is not sha256: and 64 hexadecimal digits");
-        let hex = text.strip_prefix("sha256:").filter(|h| h.len() == 64 && h.is_ascii()).ok_or_else(wrong)?;
+        let hex = text.strip_prefix("sha256:").filter(|h| h.len() == 64 && is_hex(h)).ok_or_else(wrong)?;
         let mut bytes = [0; 32];
         for (i, byte) in bytes.iter_mut().enumerate() {
             *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
