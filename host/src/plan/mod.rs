@@ -4,6 +4,11 @@
 //! Owns the vocabulary that the other rooms share, in std's types; [`check`] holds every rule. Pure
 //! functions only: no netlink, no WebAssembly, no files.
 
+pub mod check;
+pub mod limits;
+pub mod marks;
+pub mod script;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;

@@ -1,0 +1,439 @@
+//! Every rule that a plan must keep, checked before anything is changed.
+//!
+//! Pure: it sees the request and the plan, nothing else. What only the lease database can know (an
+//! address that somebody holds, an interface name in use) is refused there; what only the kernel can
+//! know (a bridge that podwire did not make) is refused in [`crate::net`].
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
+
+use super::limits;
+use super::{
+    AddPlan, AddRequest, Address, Bridge, Checked, Dns, NextHop, Node, NodePlan, NodeRequest, NodeRoute,
+    Route, Wiring,
+};
+use crate::names::{AttachmentId, InterfaceName, MacAddress};
+
+/// A rule that a plan breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}, but {rule}")]
+pub struct Violation {
+    /// Where in the plan, such as `addresses[0].prefix`.
+    pub field: String,
+    /// What stands there.
+    pub value: String,
+    /// The rule.
+    pub rule: String,
+}
+
+fn violation(field: impl Into<String>, value: impl ToString, rule: impl Into<String>) -> Violation {
+    Violation { field: field.into(), value: value.to_string(), rule: rule.into() }
+}
+
+type Outcome<T = ()> = Result<T, Violation>;
+
+/// Checks what a policy proposes for an ADD, and fills in what it left to the host.
+pub fn add(request: &AddRequest, plan: AddPlan) -> Outcome<Checked> {
+    let node = &request.node;
+    no_extra(&plan.extra)?;
+    let wiring = wiring(node, plan.wiring)?;
+    addresses(node, &wiring, &plan.addresses)?;
+    routes(&plan.addresses, &plan.routes)?;
+    mtu("mtu", plan.mtu, has_ipv6(&plan.addresses))?;
+    if let Some(dns) = &plan.dns {
+        resolver(dns)?;
+    }
+    let id = &request.attachment;
+    Ok(Checked {
+        container_interface: id.ifname.clone(),
+        host_interface: match &plan.host_interface {
+            Some(name) => interface_name("host-interface", name)?,
+            None => default_host_interface(id),
+        },
+        wiring,
+        mac: mac(id, plan.mac.as_deref(), &plan.addresses)?,
+        host_mac: derived_mac(0x0e, &[digest(id)[6], digest(id)[7], digest(id)[8], digest(id)[9]]),
+        addresses: plan.addresses,
+        routes: plan.routes,
+        mtu: plan.mtu,
+        dns: plan.dns,
+        sysctls: sysctls(&id.ifname, &plan.sysctls)?,
+    })
+}
+
+/// Checks what a policy proposes for the node.
+pub fn node(request: &NodeRequest, plan: NodePlan<String>) -> Outcome<NodePlan> {
+    no_extra(&plan.extra)?;
+    at_most("bridges", plan.bridges.len(), limits::BRIDGES)?;
+    at_most("routes", plan.routes.len(), limits::NODE_ROUTES)?;
+    let mut names = HashSet::new();
+    let mut bridges = Vec::with_capacity(plan.bridges.len());
+    for (i, planned) in plan.bridges.into_iter().enumerate() {
+        let checked = bridge(&format!("bridges[{i}]"), &request.node, planned)?;
+        if !names.insert(checked.name.clone()) {
+            return Err(violation(format!("bridges[{i}].name"), checked.name, "the plan has it twice"));
+        }
+        bridges.push(checked);
+    }
+    node_routes(request, &plan.routes)?;
+    Ok(NodePlan { bridges, routes: plan.routes, extra: Vec::new() })
+}
+
+fn no_extra(extra: &[(String, String)]) -> Outcome {
+    match extra.first() {
+        Some((key, value)) => {
+            let value = format!("{:?} ({:?})", clip(key), clip(value));
+            Err(violation("extra", value, "this version of podwire knows no such key"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn at_most(field: &str, len: usize, most: usize) -> Outcome {
+    if len > most {
+        return Err(violation(field, format!("a list of {len}"), format!("at most {most} are allowed")));
+    }
+    Ok(())
+}
+
+/// What a policy wrote, for an error message: short, and without control characters.
+fn clip(text: &str) -> String {
+    text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn interface_name(field: &str, name: &str) -> Outcome<InterfaceName> {
+    name.parse().map_err(|_| {
+        let rule =
+            "an interface name has 1 to 15 bytes and no '/', ':', '%' or white space, and is not '.' or '..'";
+        violation(field, format!("{:?}", clip(name)), rule)
+    })
+}
+
+fn wiring(node: &Node, wiring: Wiring<String>) -> Outcome<Wiring> {
+    match wiring {
+        Wiring::Bridge { bridge: planned, hairpin, isolated } => {
+            Ok(Wiring::Bridge { bridge: bridge("wiring.bridge", node, planned)?, hairpin, isolated })
+        }
+        Wiring::Routed => Ok(Wiring::Routed),
+    }
+}
+
+fn bridge(field: &str, node: &Node, bridge: Bridge<String>) -> Outcome<Bridge> {
+    let name = interface_name(&format!("{field}.name"), &bridge.name)?;
+    let within = format!("{field}.addresses");
+    at_most(&within, bridge.addresses.len(), limits::ADDRESSES)?;
+    for (i, prefix) in bridge.addresses.iter().enumerate() {
+        pod_address(&format!("{within}[{i}]"), node, prefix)?;
+    }
+    mtu(&format!("{field}.mtu"), bridge.mtu, bridge.addresses.iter().any(is_ipv6))?;
+    Ok(Bridge { name, addresses: bridge.addresses, mtu: bridge.mtu })
+}
+
+fn is_ipv6(prefix: &IpNet) -> bool {
+    matches!(prefix, IpNet::V6(_))
+}
+
+fn has_ipv6(addresses: &[Address]) -> bool {
+    addresses.iter().any(|a| is_ipv6(&a.prefix))
+}
+
+fn mtu(field: &str, mtu: Option<u32>, ipv6: bool) -> Outcome {
+    let Some(mtu) = mtu else { return Ok(()) };
+    if !limits::MTU.contains(&mtu) {
+        let rule = format!("it must be {} to {}", limits::MTU.start(), limits::MTU.end());
+        return Err(violation(field, mtu, rule));
+    }
+    if ipv6 && mtu < limits::MTU_IPV6 {
+        return Err(violation(field, mtu, format!("IPv6 needs at least {}", limits::MTU_IPV6)));
+    }
+    Ok(())
+}
+
+/// What holds for every address on a pod's link, a container's or a bridge's.
+fn pod_address(field: &str, node: &Node, prefix: &IpNet) -> Outcome {
+    let Some(pool) = node.pools.iter().find(|pool| pool.contains(&prefix.addr())) else {
+        let rule = format!("it must lie in one of the node's pools ({})", list(&node.pools));
+        return Err(violation(field, prefix, rule));
+    };
+    for block in [pool, prefix] {
+        if let Some(what) = unusable(block, prefix.addr()) {
+            return Err(violation(field, prefix, format!("that is the {what} address of {}", block.trunc())));
+        }
+    }
+    let link = prefix.trunc();
+    if !node.cluster.iter().chain([pool]).any(|block| block.contains(&link)) {
+        let rule = format!("its link would reach beyond the cluster's blocks ({})", list(&node.cluster));
+        return Err(violation(field, prefix, rule));
+    }
+    Ok(())
+}
+
+/// Whether the address is one of the two that a block keeps for itself: its first, and in IPv4 its last.
+/// Blocks of one or two addresses keep none (RFC 3021, RFC 6164).
+fn unusable(block: &IpNet, address: IpAddr) -> Option<&'static str> {
+    if block.max_prefix_len() - block.prefix_len() < 2 {
+        return None;
+    }
+    match block {
+        _ if address == block.network() => Some("network"),
+        IpNet::V4(_) if address == block.broadcast() => Some("broadcast"),
+        _ => None,
+    }
+}
+
+fn list(blocks: &[IpNet]) -> String {
+    blocks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn addresses(node: &Node, wiring: &Wiring, addresses: &[Address]) -> Outcome {
+    at_most("addresses", addresses.len(), limits::ADDRESSES)?;
+    let mut seen = HashSet::new();
+    for (i, address) in addresses.iter().enumerate() {
+        let field = format!("addresses[{i}].prefix");
+        pod_address(&field, node, &address.prefix)?;
+        if !seen.insert(address.prefix.addr()) {
+            return Err(violation(field, address.prefix, "the plan has it twice"));
+        }
+        if let Some(gateway) = address.gateway {
+            gateway_of(&format!("addresses[{i}].gateway"), node, wiring, &address.prefix, gateway)?;
+        }
+    }
+    keep_gateways(wiring, addresses)
+}
+
+/// A gateway is somebody else on the pod's link. When the pod is `routed` the node itself answers for it,
+/// so it must not be an address that means something elsewhere.
+fn gateway_of(field: &str, node: &Node, wiring: &Wiring, prefix: &IpNet, gateway: IpAddr) -> Outcome {
+    let problem = match wiring {
+        Wiring::Bridge { .. } if !prefix.contains(&gateway) => {
+            format!("it must lie on the address's link, {}", prefix.trunc())
+        }
+        Wiring::Routed if gateway.is_ipv4() != prefix.addr().is_ipv4() => {
+            format!("it must be of the same family as {prefix}")
+        }
+        Wiring::Routed if !is_link_local(gateway) && !node.pools.iter().any(|p| p.contains(&gateway)) => {
+            "it must be a link-local address or lie in one of the node's pools".to_owned()
+        }
+        _ => return Ok(()),
+    };
+    Err(violation(field, gateway, problem))
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+fn keep_gateways(wiring: &Wiring, addresses: &[Address]) -> Outcome {
+    let bridge = match wiring {
+        Wiring::Bridge { bridge, .. } => bridge.addresses.as_slice(),
+        Wiring::Routed => &[],
+    };
+    for (i, address) in addresses.iter().enumerate() {
+        let own = address.prefix.addr();
+        let what = if bridge.iter().any(|b| b.addr() == own) {
+            "the bridge's own address"
+        } else if addresses.iter().any(|a| a.gateway == Some(own)) {
+            "a gateway"
+        } else {
+            continue;
+        };
+        return Err(violation(format!("addresses[{i}].prefix"), address.prefix, format!("that is {what}")));
+    }
+    Ok(())
+}
+
+fn routes(addresses: &[Address], routes: &[Route]) -> Outcome {
+    at_most("routes", routes.len(), limits::ROUTES)?;
+    let mut seen = HashSet::new();
+    for (i, route) in routes.iter().enumerate() {
+        let field = format!("routes[{i}]");
+        block(&format!("{field}.destination"), &route.destination)?;
+        next_hop(&field, addresses, route)?;
+        mtu(&format!("{field}.mtu"), route.mtu, is_ipv6(&route.destination))?;
+        if !seen.insert((route.destination, route.metric)) {
+            let rule = "the plan has a route to it with the same metric already";
+            return Err(violation(format!("{field}.destination"), route.destination, rule));
+        }
+    }
+    Ok(())
+}
+
+fn block(field: &str, block: &IpNet) -> Outcome {
+    if *block != block.trunc() {
+        return Err(violation(field, block, format!("a block has no host bits: {}", block.trunc())));
+    }
+    Ok(())
+}
+
+fn next_hop(field: &str, addresses: &[Address], route: &Route) -> Outcome {
+    let ipv4 = route.destination.addr().is_ipv4();
+    if !addresses.iter().any(|a| a.prefix.addr().is_ipv4() == ipv4) {
+        let rule = "the plan has no address of its family";
+        return Err(violation(format!("{field}.destination"), route.destination, rule));
+    }
+    let Some(via) = route.via else { return Ok(()) };
+    let field = format!("{field}.via");
+    if via.is_ipv4() != ipv4 {
+        return Err(violation(field, via, format!("{} is of another family", route.destination)));
+    }
+    if addresses.iter().any(|a| a.prefix.addr() == via) {
+        return Err(violation(field, via, "that is the pod's own address"));
+    }
+    if !addresses.iter().any(|a| a.prefix.contains(&via) || a.gateway == Some(via)) {
+        let rule = "it must lie on the link of one of the plan's addresses, or be the gateway of one";
+        return Err(violation(field, via, rule));
+    }
+    Ok(())
+}
+
+fn mac(id: &AttachmentId, planned: Option<&str>, addresses: &[Address]) -> Outcome<MacAddress> {
+    let Some(text) = planned else { return Ok(default_mac(id, addresses)) };
+    match text.parse::<MacAddress>() {
+        Ok(mac) if mac.is_unicast() => Ok(mac),
+        Ok(_) => Err(violation(
+            "mac",
+            text,
+            "an interface needs a unicast address: the first octet even, not all zero",
+        )),
+        Err(_) => {
+            Err(violation("mac", format!("{:?}", clip(text)), "it must have the form 0a:58:0a:f4:01:02"))
+        }
+    }
+}
+
+/// The address follows from the IPv4 address, so a neighbour's cache that still has the address's last
+/// owner is right already.
+fn default_mac(id: &AttachmentId, addresses: &[Address]) -> MacAddress {
+    let ipv4 = addresses.iter().find_map(|a| match a.prefix.addr() {
+        IpAddr::V4(v4) => Some(v4.octets()),
+        IpAddr::V6(_) => None,
+    });
+    let hash = digest(id);
+    derived_mac(0x0a, &ipv4.unwrap_or([hash[6], hash[7], hash[8], hash[9]]))
+}
+
+/// Locally administered and unicast (IEEE 802, section 8.2.2): 0x0a and 0x0e have the bits `10`.
+fn derived_mac(first: u8, tail: &[u8; 4]) -> MacAddress {
+    MacAddress([first, 0x58, tail[0], tail[1], tail[2], tail[3]])
+}
+
+fn digest(id: &AttachmentId) -> [u8; 32] {
+    Sha256::digest(id.to_string()).into()
+}
+
+/// 48 bits: among 1,000 pods of a node, two collide once in half a billion nodes; then the lease database
+/// refuses the second, and nothing is harmed.
+fn default_host_interface(id: &AttachmentId) -> InterfaceName {
+    use std::fmt::Write as _;
+    let mut name = String::from("pw");
+    for byte in &digest(id)[..6] {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name.parse().expect("14 bytes of letters and digits are an interface name")
+}
+
+fn resolver(dns: &Dns) -> Outcome {
+    at_most("dns.nameservers", dns.nameservers.len(), limits::DNS_ENTRIES)?;
+    at_most("dns.search", dns.search.len(), limits::DNS_ENTRIES)?;
+    at_most("dns.options", dns.options.len(), limits::DNS_ENTRIES)?;
+    let words = dns.domain.iter().map(|d| ("dns.domain", d));
+    let words = words.chain(dns.search.iter().map(|s| ("dns.search", s)));
+    for (field, word) in words.chain(dns.options.iter().map(|o| ("dns.options", o))) {
+        if word.is_empty() || word.len() > limits::STRING || !word.bytes().all(|b| b.is_ascii_graphic()) {
+            let rule =
+                "it must be one word of printable ASCII, at most 253 bytes, as resolv.conf(5) takes it";
+            return Err(violation(field, format!("{:?}", clip(word)), rule));
+        }
+    }
+    Ok(())
+}
+
+/// As paths below /proc/sys, because an interface's name may have a dot.
+fn sysctls(interface: &InterfaceName, planned: &[(String, String)]) -> Outcome<Vec<(String, String)>> {
+    at_most("sysctls", planned.len(), limits::SYSCTLS)?;
+    planned.iter().enumerate().map(|(i, (name, value))| sysctl(interface, i, name, value)).collect()
+}
+
+fn sysctl(interface: &InterfaceName, i: usize, name: &str, value: &str) -> Outcome<(String, String)> {
+    let named = |template: &&&str| template.replace("{interface}", interface.as_str()) == name;
+    let Some(template) = limits::ALLOWED_SYSCTLS.iter().find(named) else {
+        let rule = "it is not on the list of sysctls that a plan may set";
+        return Err(violation(format!("sysctls[{i}]"), format!("{:?}", clip(name)), rule));
+    };
+    if value.len() > limits::STRING || !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ' || b == b'\t')
+    {
+        let rule = "a sysctl's value is one line of printable ASCII, at most 253 bytes";
+        return Err(violation(format!("sysctls[{i}] ({name})"), format!("{:?}", clip(value)), rule));
+    }
+    let path = template.replace('.', "/").replace("{interface}", interface.as_str());
+    Ok((path, value.to_owned()))
+}
+
+fn node_routes(request: &NodeRequest, routes: &[NodeRoute]) -> Outcome {
+    let machines = machines(request);
+    let mut seen = HashSet::new();
+    for (i, route) in routes.iter().enumerate() {
+        let field = format!("routes[{i}].destination");
+        node_destination(&field, request, &machines, route)?;
+        node_next_hop(&format!("routes[{i}].next-hop"), &request.node, route)?;
+        if !seen.insert((route.destination, route.metric)) {
+            let rule = "the plan has a route to it with the same metric already";
+            return Err(violation(field, route.destination, rule));
+        }
+    }
+    Ok(())
+}
+
+/// Every node's own addresses, sorted, so that thousands of routes can be held against thousands of peers.
+fn machines(request: &NodeRequest) -> Vec<IpAddr> {
+    let peers = request.peers.iter().flat_map(|peer| &peer.addresses);
+    let mut all: Vec<IpAddr> = request.node.addresses.iter().chain(peers).copied().collect();
+    all.sort_unstable();
+    all
+}
+
+fn node_destination(field: &str, request: &NodeRequest, machines: &[IpAddr], route: &NodeRoute) -> Outcome {
+    let destination = route.destination;
+    let refuse = |rule: String| Err(violation(field, destination, rule));
+    block(field, &destination)?;
+    if destination.prefix_len() == 0 {
+        return refuse("a policy must not set the node's default route".to_owned());
+    }
+    if !request.node.cluster.iter().any(|block| block.contains(&destination)) {
+        return refuse(format!("it must lie in the cluster's blocks ({})", list(&request.node.cluster)));
+    }
+    let first = machines.partition_point(|a| *a < destination.network());
+    if let Some(covered) = machines.get(first).filter(|a| destination.contains(*a)) {
+        return refuse(format!("it covers {covered}, the address of a node"));
+    }
+    let overlaps = |pool: &&IpNet| pool.contains(&destination) || destination.contains(*pool);
+    let own = request.node.pools.iter().find(overlaps);
+    if let (Some(pool), NextHop::Via(_)) = (own, &route.next_hop) {
+        return refuse(format!("it would lead this node's own pool {pool} away"));
+    }
+    Ok(())
+}
+
+fn node_next_hop(field: &str, node: &Node, route: &NodeRoute) -> Outcome {
+    let NextHop::Via(via) = route.next_hop else { return Ok(()) };
+    if via.is_ipv4() != route.destination.addr().is_ipv4() {
+        return Err(violation(field, via, format!("{} is of another family", route.destination)));
+    }
+    if node.addresses.contains(&via) {
+        return Err(violation(field, via, "that is this node's own address"));
+    }
+    if via.is_unspecified() || via.is_multicast() || via.is_loopback() {
+        return Err(violation(field, via, "no machine can have it"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+pub(super) mod tests;

@@ -1,0 +1,388 @@
+use super::*;
+use crate::plan::{Peer, Pod};
+use proptest::prelude::*;
+
+fn net(text: &str) -> IpNet {
+    text.parse().expect("a prefix")
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn node_facts() -> Node {
+    Node {
+        name: "node1".into(),
+        addresses: vec![ip("192.168.1.11"), ip("fd01::11")],
+        pools: vec![net("10.244.1.0/24"), net("fd00:1::/64")],
+        cluster: vec![net("10.244.0.0/16"), net("fd00::/16")],
+    }
+}
+
+pub(in crate::plan) fn request() -> AddRequest {
+    AddRequest {
+        network: "pods".parse().expect("a name"),
+        attachment: AttachmentId {
+            container_id: "abc".parse().expect("an ID"),
+            ifname: "eth0".parse().expect("a name"),
+        },
+        pod: Some(Pod {
+            namespace: "default".into(),
+            name: "web".into(),
+            uid: String::new(),
+            annotations: vec![],
+        }),
+        node: node_facts(),
+        requested_addresses: vec![],
+        requested_mac: None,
+        config: "{}".into(),
+    }
+}
+
+/// What the lecture's script does for its first pod.
+pub(in crate::plan) fn lecture() -> AddPlan {
+    let gateway = Some(ip("10.244.1.1"));
+    AddPlan {
+        host_interface: None,
+        wiring: Wiring::Bridge {
+            bridge: Bridge { name: "cni0".into(), addresses: vec![net("10.244.1.1/24")], mtu: None },
+            hairpin: true,
+            isolated: false,
+        },
+        addresses: vec![Address { prefix: net("10.244.1.2/24"), gateway }],
+        routes: vec![Route { destination: net("0.0.0.0/0"), via: gateway, mtu: None, metric: None }],
+        mac: None,
+        mtu: None,
+        dns: None,
+        sysctls: vec![],
+        extra: vec![],
+    }
+}
+
+fn bridge_of(plan: &mut AddPlan) -> &mut Bridge<String> {
+    match &mut plan.wiring {
+        Wiring::Bridge { bridge, .. } => bridge,
+        Wiring::Routed => panic!("the lecture has a bridge"),
+    }
+}
+
+/// The field that is refused after the change.
+fn refused(change: impl FnOnce(&mut AddPlan)) -> String {
+    let mut plan = lecture();
+    change(&mut plan);
+    let violation = add(&request(), plan.clone()).expect_err(&format!("{plan:?} was accepted"));
+    assert!(!violation.rule.is_empty() && !violation.value.is_empty(), "{violation}");
+    violation.field
+}
+
+fn refused_address(prefix: &str) -> String {
+    refused(|p| p.addresses[0].prefix = net(prefix))
+}
+
+#[test]
+fn the_lectures_plan_keeps_every_rule() {
+    let checked = add(&request(), lecture()).expect("keeps every rule");
+    assert_eq!(checked.mac.to_string(), "0a:58:0a:f4:01:02");
+    assert_eq!(checked.host_interface.as_str().len(), 14);
+    assert!(checked.host_mac.is_unicast());
+}
+
+#[test]
+fn addresses_stay_in_the_pools() {
+    for outside in ["10.244.2.2/24", "192.168.1.11/24", "8.8.8.8/32", "fd00:2::2/64", "127.0.0.1/8"] {
+        assert_eq!(refused_address(outside), "addresses[0].prefix", "{outside}");
+    }
+}
+
+#[test]
+fn network_broadcast_bridge_and_gateway_addresses_are_nobodys() {
+    for taken in ["10.244.1.0/24", "10.244.1.255/24", "10.244.1.1/24", "10.244.1.128/25", "10.244.1.127/25"] {
+        assert_eq!(refused_address(taken), "addresses[0].prefix", "{taken}");
+    }
+    assert_eq!(refused(|p| p.addresses[0].prefix = net("fd00:1::/64")), "addresses[0].prefix");
+    let gateway_only = refused(|p| {
+        bridge_of(p).addresses.clear();
+        p.addresses[0].prefix = net("10.244.1.1/24");
+    });
+    assert_eq!(gateway_only, "addresses[0].prefix");
+}
+
+#[test]
+fn a_pods_link_stays_in_the_cluster() {
+    assert_eq!(refused_address("10.244.1.2/15"), "addresses[0].prefix");
+    assert_eq!(refused_address("10.244.1.2/0"), "addresses[0].prefix");
+}
+
+#[test]
+fn addresses_and_gateways_fit_together() {
+    assert_eq!(refused(|p| p.addresses.push(p.addresses[0].clone())), "addresses[1].prefix");
+    assert_eq!(refused(|p| p.addresses[0].gateway = Some(ip("10.244.2.1"))), "addresses[0].gateway");
+    assert_eq!(refused(|p| p.addresses[0].gateway = Some(ip("fd00:1::1"))), "addresses[0].gateway");
+}
+
+#[test]
+fn the_node_answers_for_no_foreign_gateway() {
+    let routed = |gateway: &str| {
+        let mut plan = lecture();
+        plan.wiring = Wiring::Routed;
+        plan.addresses[0].gateway = Some(ip(gateway));
+        plan.routes[0].via = Some(ip(gateway));
+        add(&request(), plan).map_err(|v| v.field)
+    };
+    assert!(routed("169.254.1.1").is_ok());
+    assert!(routed("10.244.1.1").is_ok());
+    for foreign in ["8.8.8.8", "192.168.1.12", "10.244.2.1", "fe80::1"] {
+        assert_eq!(routed(foreign).expect_err(foreign), "addresses[0].gateway", "{foreign}");
+    }
+}
+
+#[test]
+fn interface_names_are_well_formed() {
+    for bad in ["", "..", "a/b", "a b", "sixteen-bytes-xx", "eth%d", "x\n"] {
+        assert_eq!(refused(|p| p.host_interface = Some(bad.into())), "host-interface", "{bad:?}");
+        assert_eq!(refused(|p| bridge_of(p).name = bad.into()), "wiring.bridge.name", "{bad:?}");
+    }
+}
+
+#[test]
+fn a_bridge_keeps_to_the_pools() {
+    for bad in ["10.244.2.1/24", "192.168.1.1/24", "10.244.1.255/24", "10.244.1.1/8"] {
+        assert_eq!(refused(|p| bridge_of(p).addresses[0] = net(bad)), "wiring.bridge.addresses[0]", "{bad}");
+    }
+}
+
+#[test]
+fn next_hops_are_on_the_pods_link() {
+    for bad in ["10.244.2.1", "192.168.1.1", "10.244.1.2", "fd00:1::1"] {
+        assert_eq!(refused(|p| p.routes[0].via = Some(ip(bad))), "routes[0].via", "{bad}");
+    }
+    assert_eq!(refused(|p| p.routes[0].destination = net("10.0.0.1/8")), "routes[0].destination");
+    assert_eq!(refused(|p| p.routes.push(p.routes[0].clone())), "routes[1].destination");
+    let without_family = |p: &mut AddPlan| {
+        p.routes[0].destination = net("::/0");
+        p.routes[0].via = None;
+    };
+    assert_eq!(refused(without_family), "routes[0].destination");
+}
+
+#[test]
+fn mtus_and_hardware_addresses_are_usable() {
+    for bad in [0, 67, 65_536, u32::MAX] {
+        assert_eq!(refused(|p| p.mtu = Some(bad)), "mtu");
+        assert_eq!(refused(|p| bridge_of(p).mtu = Some(bad)), "wiring.bridge.mtu");
+        assert_eq!(refused(|p| p.routes[0].mtu = Some(bad)), "routes[0].mtu");
+    }
+    let ipv6 = |p: &mut AddPlan| {
+        p.addresses.push(Address { prefix: net("fd00:1::2/64"), gateway: None });
+        p.mtu = Some(1_279);
+    };
+    assert_eq!(refused(ipv6), "mtu");
+    for bad in ["", "01:00:5e:00:00:01", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "0a:58", "x"] {
+        assert_eq!(refused(|p| p.mac = Some(bad.into())), "mac", "{bad:?}");
+    }
+}
+
+#[test]
+fn only_listed_sysctls_pass() {
+    let set = |name: &str, value: &str| {
+        let mut plan = lecture();
+        plan.sysctls = vec![(name.into(), value.into())];
+        add(&request(), plan).map(|c| c.sysctls[0].0.clone()).map_err(|v| v.field)
+    };
+    assert_eq!(set("net.ipv4.ping_group_range", "0 1"), Ok("net/ipv4/ping_group_range".into()));
+    assert_eq!(set("net.ipv4.conf.eth0.arp_notify", "1"), Ok("net/ipv4/conf/eth0/arp_notify".into()));
+    for bad in [
+        "kernel.core_pattern",
+        "net.ipv4.ip_forward",
+        "net.ipv4.conf.all.rp_filter",
+        "net.ipv4.conf.eth1.arp_notify",
+        "net/ipv4/ping_group_range",
+        "net.ipv4.conf.../../../kernel.core_pattern.arp_notify",
+        "",
+    ] {
+        assert!(set(bad, "1").is_err(), "{bad}");
+    }
+    assert!(set("net.ipv4.ping_group_range", "0\n1").is_err());
+    assert!(set("net.ipv4.ping_group_range", &"0".repeat(254)).is_err());
+}
+
+#[test]
+fn a_dotted_interface_keeps_its_dot_in_a_sysctls_path() {
+    let mut request = request();
+    request.attachment.ifname = "eth0.5".parse().expect("a name");
+    let mut plan = lecture();
+    plan.sysctls = vec![("net.ipv4.conf.eth0.5.arp_notify".into(), "1".into())];
+    let checked = add(&request, plan).expect("keeps every rule");
+    assert_eq!(checked.sysctls[0].0, "net/ipv4/conf/eth0.5/arp_notify");
+}
+
+#[test]
+fn nothing_is_longer_than_the_limits() {
+    fn many<T: Clone>(one: T, most: usize) -> Vec<T> {
+        vec![one; most + 1]
+    }
+    let address = Address { prefix: net("10.244.1.9/24"), gateway: None };
+    assert_eq!(refused(|p| p.addresses = many(address.clone(), limits::ADDRESSES)), "addresses");
+    assert_eq!(refused(|p| p.routes = many(p.routes[0].clone(), limits::ROUTES)), "routes");
+    let bridge = net("10.244.1.1/24");
+    assert_eq!(
+        refused(|p| bridge_of(p).addresses = many(bridge, limits::ADDRESSES)),
+        "wiring.bridge.addresses"
+    );
+    assert_eq!(refused(|p| p.sysctls = many(("a".into(), "b".into()), limits::SYSCTLS)), "sysctls");
+    let dns = |change: fn(&mut Dns)| {
+        refused(|p| {
+            let mut dns = Dns::default();
+            change(&mut dns);
+            p.dns = Some(dns);
+        })
+    };
+    assert_eq!(dns(|d| d.nameservers = many(ip("10.96.0.10"), limits::DNS_ENTRIES)), "dns.nameservers");
+    assert_eq!(dns(|d| d.search = many("a".into(), limits::DNS_ENTRIES)), "dns.search");
+    assert_eq!(dns(|d| d.options = many("a".into(), limits::DNS_ENTRIES)), "dns.options");
+    assert_eq!(dns(|d| d.domain = Some("a".repeat(limits::STRING + 1))), "dns.domain");
+    assert_eq!(dns(|d| d.search = vec!["a b".into()]), "dns.search");
+    assert_eq!(refused(|p| p.extra = vec![("later".into(), "1".into())]), "extra");
+}
+
+fn node_request() -> NodeRequest {
+    NodeRequest {
+        node: node_facts(),
+        peers: vec![Peer {
+            name: "node2".into(),
+            addresses: vec![ip("192.168.1.12"), ip("10.244.9.9")],
+            pools: vec![net("10.244.2.0/24")],
+        }],
+        config: "{}".into(),
+    }
+}
+
+fn node_refused(destination: &str, next_hop: NextHop) -> String {
+    let route = NodeRoute { destination: net(destination), next_hop, metric: None };
+    let plan = NodePlan { bridges: vec![], routes: vec![route], extra: vec![] };
+    node(&node_request(), plan).expect_err(destination).field
+}
+
+#[test]
+fn a_nodes_routes_lead_to_pods_elsewhere_and_nowhere_else() {
+    let via = NextHop::Via(ip("192.168.1.12"));
+    let route = NodeRoute { destination: net("10.244.2.0/24"), next_hop: via.clone(), metric: None };
+    let blackhole =
+        NodeRoute { destination: net("10.244.1.0/24"), next_hop: NextHop::Blackhole, metric: None };
+    let bridges = vec![Bridge { name: "cni0".to_owned(), addresses: vec![net("10.244.1.1/24")], mtu: None }];
+    let plan = NodePlan { bridges, routes: vec![route, blackhole], extra: vec![] };
+    assert!(node(&node_request(), plan).is_ok());
+    for bad in [
+        "0.0.0.0/0",
+        "::/0",
+        "192.168.1.0/24",
+        "10.0.0.0/8",
+        "10.244.9.0/24", // holds a peer's own address
+        "10.244.1.0/24", // this node's pool
+        "10.244.1.128/25",
+        "10.244.0.0/23", // covers this node's pool
+        "10.244.2.1/24", // host bits
+    ] {
+        assert_eq!(node_refused(bad, via.clone()), "routes[0].destination", "{bad}");
+    }
+    assert_eq!(node_refused("10.244.9.9/32", NextHop::Blackhole), "routes[0].destination");
+    for bad in ["192.168.1.11", "fd01::12", "0.0.0.0", "224.0.0.1", "127.0.0.1"] {
+        assert_eq!(node_refused("10.244.2.0/24", NextHop::Via(ip(bad))), "routes[0].next-hop", "{bad}");
+    }
+}
+
+#[test]
+fn a_nodes_plan_is_bounded_and_has_nothing_twice() {
+    let bridge = Bridge { name: "cni0".to_owned(), addresses: vec![], mtu: None };
+    let via = NextHop::Via(ip("192.168.1.12"));
+    let route = NodeRoute { destination: net("10.244.2.0/24"), next_hop: via, metric: None };
+    let refused = |bridges: usize, routes: usize, extra: usize| {
+        let plan = NodePlan {
+            bridges: vec![bridge.clone(); bridges],
+            routes: vec![route.clone(); routes],
+            extra: vec![("later".to_owned(), "1".to_owned()); extra],
+        };
+        node(&node_request(), plan).expect_err("too much").field
+    };
+    assert_eq!(refused(limits::BRIDGES + 1, 0, 0), "bridges");
+    assert_eq!(refused(0, limits::NODE_ROUTES + 1, 0), "routes");
+    assert_eq!(refused(2, 0, 0), "bridges[1].name");
+    assert_eq!(refused(0, 2, 0), "routes[1].destination");
+    assert_eq!(refused(0, 0, 1), "extra");
+}
+
+fn any_address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        (0u8..4, any::<u8>()).prop_map(|(c, d)| IpAddr::from([10, 244, c, d])),
+        any::<[u8; 4]>().prop_map(IpAddr::from),
+        (0u16..3, any::<u16>()).prop_map(|(b, h)| IpAddr::from([0xfd00, b, 0, 0, 0, 0, 0, h])),
+        any::<[u8; 16]>().prop_map(IpAddr::from),
+    ]
+}
+
+fn any_prefix() -> impl Strategy<Value = IpNet> {
+    (any_address(), any::<u8>()).prop_map(|(address, length)| {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        IpNet::new(address, length % (most + 1)).expect("a length of its family")
+    })
+}
+
+fn any_plan() -> impl Strategy<Value = AddPlan> {
+    let address = (any_prefix(), prop::option::of(any_address()))
+        .prop_map(|(prefix, gateway)| Address { prefix, gateway });
+    let route = (any_prefix(), prop::option::of(any_address())).prop_map(|(destination, via)| Route {
+        destination,
+        via,
+        mtu: None,
+        metric: None,
+    });
+    let wiring = prop_oneof![
+        Just(Wiring::Routed),
+        (any::<String>(), prop::collection::vec(any_prefix(), 0..2)).prop_map(|(name, addresses)| {
+            Wiring::Bridge {
+                bridge: Bridge {
+                    name: if name.len() % 2 == 0 { "cni0".into() } else { name },
+                    addresses,
+                    mtu: None,
+                },
+                hairpin: false,
+                isolated: false,
+            }
+        }),
+    ];
+    let lists = (prop::collection::vec(address, 0..3), prop::collection::vec(route, 0..2));
+    (wiring, lists, prop::option::of(any::<u32>())).prop_map(|(wiring, (addresses, routes), mtu)| AddPlan {
+        wiring,
+        addresses,
+        routes,
+        mtu,
+        ..lecture()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// The rules again, said the other way round: of what passes.
+    #[test]
+    fn whatever_passes_wires_only_its_own_pod(plan in any_plan()) {
+        let node = node_facts();
+        if let Ok(checked) = add(&request(), plan) {
+            for address in &checked.addresses {
+                let own = address.prefix.addr();
+                let pool = node.pools.iter().find(|p| p.contains(&own));
+                prop_assert!(pool.is_some_and(|p| own != p.network()));
+                prop_assert!(own.is_ipv6() || pool.is_some_and(|p| own != p.broadcast()));
+                prop_assert!(node.cluster.iter().any(|c| c.contains(&address.prefix.trunc())));
+                prop_assert_ne!(address.gateway, Some(own));
+                if let Wiring::Bridge { bridge, .. } = &checked.wiring {
+                    prop_assert!(bridge.addresses.iter().all(|b| b.addr() != own));
+                    prop_assert!(address.gateway.is_none_or(|g| address.prefix.contains(&g)));
+                }
+            }
+            for route in &checked.routes {
+                prop_assert_eq!(route.destination, route.destination.trunc());
+            }
+        }
+    }
+}

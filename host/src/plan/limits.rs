@@ -1,0 +1,54 @@
+//! How much a plan may hold: the numbers that `wit/policy.wit` promises to policies, in one place.
+
+use std::ops::RangeInclusive;
+
+/// Addresses of one pod, and of one bridge: dual stack with room for a service mesh's or two.
+pub const ADDRESSES: usize = 8;
+/// Routes of one pod: each is a message to the kernel while the pod waits.
+pub const ROUTES: usize = 64;
+/// Bridges of a node.
+pub const BRIDGES: usize = 16;
+/// Routes of a node: three for each of 5,000 peers.
+pub const NODE_ROUTES: usize = 16_384;
+/// Sysctls of one pod.
+pub const SYSCTLS: usize = 16;
+/// Name servers, search domains, resolver options, each; resolv.conf(5) itself takes three servers.
+pub const DNS_ENTRIES: usize = 8;
+/// Entries of `extra`.
+pub const EXTRA: usize = 16;
+/// Bytes of a string: the longest domain name, and longer than any interface name or sysctl.
+pub const STRING: usize = 253;
+/// Bytes of a refusal's message.
+pub const MESSAGE: usize = 1_024;
+/// Longest time that an address rests after a DEL, in seconds: a day.
+pub const REST: u32 = 86_400;
+
+/// What Linux takes as MTU of a veth or bridge (`ETH_MIN_MTU`, `ETH_MAX_MTU` of linux/if_ether.h).
+pub const MTU: RangeInclusive<u32> = 68..=65_535;
+/// The least MTU with which IPv6 works (RFC 8200, section 5); Linux switches IPv6 off below.
+pub const MTU_IPV6: u32 = 1_280;
+
+/// The sysctls that a plan may set in its pod's network namespace; `{interface}` stands for the name of
+/// the container's interface. Each is confined to the network namespace (the kernel's
+/// Documentation/networking/ip-sysctl.rst) and cannot reach the node or another pod. The first group is
+/// the network part of what Kubernetes calls safe sysctls.
+pub const ALLOWED_SYSCTLS: &[&str] = &[
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_syncookies",
+    // Behaviour of the interface that the plan itself wires.
+    "net.ipv4.conf.{interface}.arp_announce",
+    "net.ipv4.conf.{interface}.arp_ignore",
+    "net.ipv4.conf.{interface}.arp_notify",
+    "net.ipv4.conf.{interface}.rp_filter",
+    "net.ipv6.conf.{interface}.accept_dad",
+    "net.ipv6.conf.{interface}.accept_ra",
+    "net.ipv6.conf.{interface}.keep_addr_on_down",
+    "net.ipv6.conf.{interface}.use_tempaddr",
+];
