@@ -1,0 +1,69 @@
+//! The commands for people.
+//!
+//! Owns what is typed and what is printed; decides nothing about networks. The only room, beside the
+//! lab's, that prints.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod lab;
+mod node;
+mod plan;
+mod policy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::state::State;
+
+/// A CNI plugin whose decisions are made by sandboxed WebAssembly policies.
+///
+/// Called by a container runtime (with CNI_COMMAND in the environment), it wires pods. Called by people,
+/// it does what is listed below.
+#[derive(Parser)]
+#[command(name = "podwire", version, max_term_width = 100)]
+struct Arguments {
+    /// Keep state below DIR instead of in /run/podwire, /var/lib/podwire and /etc/podwire.
+    #[arg(long, global = true, env = "PODWIRE_ROOT", value_name = "DIR")]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show what would be done for a pod, and do nothing.
+    Plan(plan::Arguments),
+    /// Make this node's bridges and its routes to other nodes' pods.
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Install and look at policies.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Three nodes with pods on this machine, in namespaces of their own: to see, and to try policies on.
+    #[command(subcommand)]
+    Lab(lab::Command),
+}
+
+/// Runs what was asked for. Exit codes: 0 done, 1 not done, 2 not understood.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("podwire: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    let state = State::new(arguments.root.as_deref());
+    match arguments.command {
+        Command::Plan(arguments) => plan::run(&state, &arguments),
+        Command::Node(command) => node::run(&state, &command),
+        Command::Policy(command) => policy::run(&state, command),
+        Command::Lab(command) => lab::run(command),
+    }
+}

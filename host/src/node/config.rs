@@ -1,0 +1,205 @@
+//! The node's own settings: `node.json` and `peers.json` in /etc/podwire.
+//!
+//! Two files, because every ADD reads the first, and nobody but `podwire node` the second, which may name
+//! thousands of peers and be the same on all of them.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::names::PolicyName;
+use crate::plan::{Node, Peer};
+
+/// The pods of a node that nobody has configured: enough to try podwire on one machine.
+const DEFAULT_POOL: &str = "10.244.0.0/24";
+/// The cluster of a node that nobody has configured: Kubernetes' customary pod network.
+const DEFAULT_CLUSTER: &str = "10.244.0.0/16";
+
+/// Why the node's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is there, but cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The file is not JSON of the right shape.
+    #[error("{}: {source}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: serde_json::Error,
+    },
+    /// A value that cannot be meant.
+    #[error("{}: {field} is {value}, but {rule}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Such as `pools[0]`.
+        field: String,
+        /// What stands there.
+        value: String,
+        /// What should.
+        rule: &'static str,
+    },
+}
+
+/// What `node.json` says; everything may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The node's name; the host name if it is left out.
+    pub name: Option<String>,
+    /// Its addresses in the network between nodes.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
+    /// Blocks from which its pods get their addresses.
+    pub pools: Option<Vec<IpNet>>,
+    /// Blocks that together hold every pod of the cluster.
+    pub cluster: Option<Vec<IpNet>>,
+    /// The policy that is asked, unless a network configuration names one.
+    pub policy: Option<PolicyName>,
+    /// The policy's configuration, unless a network configuration has one.
+    pub config: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Peers {
+    peers: Vec<PeerEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PeerEntry {
+    name: String,
+    #[serde(default)]
+    addresses: Vec<IpAddr>,
+    #[serde(default)]
+    pools: Vec<IpNet>,
+}
+
+impl Settings {
+    /// Reads `node.json`; a missing file says nothing.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let settings: Self = read(path)?.unwrap_or_default();
+        blocks(path, "pools", settings.pools.as_deref().unwrap_or_default())?;
+        blocks(path, "cluster", settings.cluster.as_deref().unwrap_or_default())?;
+        Ok(settings)
+    }
+
+    /// The node as a policy sees it. What a network configuration says of pools and cluster goes first;
+    /// a cluster that nobody named is the pools.
+    pub fn node(&self, pools: Option<&[IpNet]>, cluster: Option<&[IpNet]>) -> Node {
+        let pools = pools.map(<[_]>::to_vec).or_else(|| self.pools.clone());
+        let cluster = cluster.map(<[_]>::to_vec).or_else(|| self.cluster.clone());
+        let fallback = |block: &str| vec![block.parse().expect("a block")];
+        Node {
+            name: self.name.clone().unwrap_or_else(host_name),
+            addresses: self.addresses.clone(),
+            cluster: match (cluster, &pools) {
+                (Some(cluster), _) => cluster,
+                (None, Some(pools)) => pools.clone(),
+                (None, None) => fallback(DEFAULT_CLUSTER),
+            },
+            pools: pools.unwrap_or_else(|| fallback(DEFAULT_POOL)),
+        }
+    }
+}
+
+/// Reads `peers.json`; a missing file names none, and the node itself is left out.
+pub fn read_peers(path: &Path, this: &str) -> Result<Vec<Peer>, Error> {
+    let Some(Peers { peers }) = read(path)? else { return Ok(Vec::new()) };
+    for (i, peer) in peers.iter().enumerate() {
+        blocks(path, &format!("peers[{i}].pools"), &peer.pools)?;
+    }
+    let others = peers.into_iter().filter(|peer| peer.name != this);
+    Ok(others.map(|p| Peer { name: p.name, addresses: p.addresses, pools: p.pools }).collect())
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::Unreadable { path: path.to_owned(), source }),
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|source| Error::Malformed { path: path.to_owned(), source })
+}
+
+fn blocks(path: &Path, list: &str, blocks: &[IpNet]) -> Result<(), Error> {
+    match blocks.iter().position(|block| *block != block.trunc()) {
+        None => Ok(()),
+        Some(i) => Err(Error::Value {
+            path: path.to_owned(),
+            field: format!("{list}[{i}]"),
+            value: blocks[i].to_string(),
+            rule: "a block of addresses has no host bits",
+        }),
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        use std::io::Write as _;
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(text.as_bytes()).expect("room");
+        file
+    }
+
+    fn net(text: &str) -> IpNet {
+        text.parse().expect("a block")
+    }
+
+    #[test]
+    fn a_node_without_settings_can_be_tried() {
+        let node =
+            Settings::read(Path::new("/nonexistent/node.json")).expect("nothing said").node(None, None);
+        assert_eq!(node.pools, [net(DEFAULT_POOL)]);
+        assert_eq!(node.cluster, [net(DEFAULT_CLUSTER)]);
+        assert!(!node.name.is_empty());
+    }
+
+    #[test]
+    fn a_network_configuration_goes_first() {
+        let file = file(r#"{"name": "n1", "pools": ["10.1.0.0/24"], "cluster": ["10.1.0.0/16"]}"#);
+        let settings = Settings::read(file.path()).expect("well-formed");
+        assert_eq!(settings.node(None, None).pools, [net("10.1.0.0/24")]);
+        let node = settings.node(Some(&[net("10.1.7.0/24")]), None);
+        assert_eq!((node.pools, node.cluster), (vec![net("10.1.7.0/24")], vec![net("10.1.0.0/16")]));
+        let alone = Settings::default().node(Some(&[net("10.1.7.0/24")]), None);
+        assert_eq!(alone.cluster, [net("10.1.7.0/24")]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let message = |text: &str| Settings::read(file(text).path()).expect_err(text).to_string();
+        assert!(message(r#"{"pool": []}"#).contains("unknown field `pool`"));
+        assert!(message(r#"{"pools": ["10.1.0.1/24"]}"#).contains("pools[0] is 10.1.0.1/24"));
+        assert!(message("{").contains("EOF"));
+    }
+
+    #[test]
+    fn one_file_of_peers_serves_every_node() {
+        let file = file(r#"{"peers": [{"name": "n1"}, {"name": "n2", "pools": ["10.1.2.0/24"]}]}"#);
+        let peers = read_peers(file.path(), "n1").expect("well-formed");
+        assert_eq!(peers.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["n2"]);
+    }
+}
