@@ -1,4 +1,4 @@
-//! The way of one call through the rooms: ADD, DEL, CHECK, GC, STATUS and VERSION.
+//! The way of one call through the rooms: ADD, DEL, CHECK, GC, STATUS.
 //!
 //! The only room that knows all others, and the order in which they are asked. DEL, CHECK and GC never
 //! depend on a policy: what was done is on record.
@@ -7,28 +7,59 @@ mod add;
 mod check;
 mod del;
 mod error;
+mod gc;
 mod status;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cni::{self, Request};
-use crate::leases;
+use crate::cni::{self, Input, Request};
 use crate::state::State;
 
-/// Whether this process was started as a CNI plugin (CNI specification, section 2).
+/// Whether this process was started as a plugin (CNI specification, section 2).
 pub fn is_called_by_a_runtime() -> bool {
     std::env::var_os("CNI_COMMAND").is_some()
 }
 
-/// Answers one call: one JSON document on standard output, notes of policies on standard error.
+/// Answers the call for which this process was started: one JSON document, or for success without a result
+/// none, on standard output; what policies say to the operator on standard error.
 pub fn main() -> ExitCode {
-    let state = State::new(None);
-    let (answer, code) = match cni::Input::from_process() {
-        Ok(input) => answer(&state, &input),
+    let input = Input::from_process();
+    let (answer, code) = match answer(&State::new(None), &input) {
+        Ok(answer) => (answer, ExitCode::SUCCESS),
         Err(error) => (error.to_json(), ExitCode::FAILURE),
     };
     let mut output = std::io::stdout().lock();
-    let written = output.write_all(answer.as_bytes()).and_then(|()| output.flush());
-    if written.is_ok() { code } else { ExitCode::FAILURE }
+    match output.write_all(answer.as_bytes()).and_then(|()| output.flush()) {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Answers one call; the text for standard output.
+pub fn answer(state: &State, input: &Input) -> Result<String, cni::Error> {
+    let request = Request::read(input)?;
+    let version = request.version();
+    let answer = match request {
+        Request::Add(request) => add::add(state, &request),
+        Request::Del(request) => del::del(state, &request).map(no_result),
+        Request::Check(request) => check::check(state, &request).map(no_result),
+        Request::Gc(request) => gc::gc(state, &request).map(no_result),
+        Request::Status(request) => status::status(state, &request).map(no_result),
+        Request::Version => Ok(cni::version_result()),
+    };
+    answer.map_err(|error| error.in_version(version))
+}
+
+fn no_result(_: ()) -> String {
+    String::new()
+}
+
+/// What a policy says to the operator goes to standard error, which runtimes keep in their logs.
+fn say(policy: &crate::names::PolicyName, lines: &[String]) {
+    let mut output = std::io::stderr().lock();
+    for line in lines {
+        // Nobody is left to tell if standard error is closed.
+        let _ = writeln!(output, "podwire: policy {policy}: {line}");
+    }
 }

@@ -3,8 +3,143 @@
 //!
 //! Everything lives in namespaces that one process holds ([`holder`]): when it ends, nothing is left.
 //! For people to see, and to try policies on; the plugin has no part in it.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod build;
 pub mod holder;
 pub mod layout;
-pub mod namespaces;
-pub mod ping;
+mod namespaces;
+mod ping;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use std::{fs, io};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::net::namespace::Namespace;
+use layout::Lab;
+use ping::{Endpoint, Outcome};
+
+/// Builds a lab, and says what it does. If a step fails, nothing is left.
+pub fn up(lab: Lab) -> Result<ExitCode> {
+    holder::start()?;
+    let built = holder::enter().and_then(|()| build::build(lab));
+    let lab = match built {
+        Ok(lab) => lab,
+        Err(error) => {
+            holder::stop()?;
+            return Err(error);
+        }
+    };
+    println!("\n{}", layout::picture(&lab));
+    println!("  podwire lab ping | exec pod1-1 -- ip address | status | down");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sends an echo from every pod to every other. Succeeds if all are answered, from unchanged addresses.
+pub fn ping_all() -> Result<ExitCode> {
+    let lab = entered()?;
+    let ends = lab.pods().map(|(_, pod, address)| Ok((pod.name.as_str(), endpoint(&pod.name, address)?)));
+    let ends = ends.collect::<Result<Vec<_>>>()?;
+    let (mut pairs, mut bad, mut times) = (0u16, 0u16, Vec::new());
+    for (from, sender) in &ends {
+        println!("{from} {}", sender.address());
+        for (to, receiver) in ends.iter().filter(|(to, _)| to != from) {
+            pairs += 1;
+            let (line, well) = describe(sender, &sender.ping(receiver, pairs), &mut times);
+            bad += u16::from(!well);
+            println!("  → {to:<10} {:<15} {line}", receiver.address().to_string());
+        }
+    }
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    println!("\n{} of {pairs} pairs answered, median {}, source addresses unchanged", pairs - bad, show(median));
+    Ok(if bad == 0 && pairs > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn endpoint(name: &str, address: IpAddr) -> Result<Endpoint> {
+    let IpAddr::V4(address) = address else { bail!("{name} has {address}; the lab's pods have IPv4") };
+    let opened = Namespace::open(&namespace(name))?.run(|| Endpoint::open(address))?;
+    opened.with_context(|| format!("no ICMP socket in {name}"))
+}
+
+fn describe(sender: &Endpoint, outcome: &Outcome, times: &mut Vec<Duration>) -> (String, bool) {
+    match outcome {
+        Outcome::Answered { round_trip, seen_from } if *seen_from == IpAddr::from(sender.address()) => {
+            times.push(*round_trip);
+            (show(*round_trip), true)
+        }
+        Outcome::Answered { seen_from, .. } => (format!("TRANSLATED: arrives from {seen_from}"), false),
+        Outcome::Lost => ("LOST: the request does not arrive".to_owned(), false),
+        Outcome::Unanswered => ("UNANSWERED: the request arrives, the answer does not".to_owned(), false),
+        Outcome::Unsent(why) => (format!("NOT SENT: {why}"), false),
+    }
+}
+
+fn show(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1e3)
+}
+
+/// Runs a command in a namespace of the lab; its exit code is the command's.
+pub fn exec(name: &str, command: &[String]) -> Result<ExitCode> {
+    let lab = entered()?;
+    let path = namespace(name);
+    if !path.exists() {
+        let pods = lab.nodes.iter().flat_map(|node| &node.pods).map(|pod| pod.name.as_str());
+        let known: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).chain(pods).collect();
+        bail!("the lab has no {name}, but switch, {}", known.join(", "));
+    }
+    let (program, arguments) = command.split_first().context("no command was given")?;
+    let mut command = Command::new(program);
+    if let Some(node) = lab.nodes.iter().find(|node| node.name == name) {
+        command.env("PODWIRE_ROOT", node.root());
+    }
+    let status = Namespace::open(&path)?.run(|| command.args(arguments).status())?;
+    let status = status.with_context(|| format!("{program} cannot be run"))?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// Draws the lab, and asks each node whether it is as it should be.
+pub fn status() -> Result<ExitCode> {
+    let lab = entered()?;
+    println!("{}", layout::picture(&lab));
+    let mut well = true;
+    for node in &lab.nodes {
+        println!("{}:", node.name);
+        let answer = build::podwire(node, &["node", "status"])?;
+        well &= answer.status.success();
+        print!("{}{}", String::from_utf8_lossy(&answer.stdout), String::from_utf8_lossy(&answer.stderr));
+    }
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Takes everything away.
+pub fn down() -> Result<ExitCode> {
+    match holder::stop()? {
+        true => println!("lab down: its process is gone, and its namespaces with it"),
+        false => println!("no lab is running"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where a namespace of the lab has its name.
+fn namespace(name: &str) -> PathBuf {
+    Path::new("/run/netns").join(name)
+}
+
+fn record() -> PathBuf {
+    Path::new(holder::DIRECTORY).join("lab.json")
+}
+
+/// Enters the lab, and reads what it looks like.
+fn entered() -> Result<Lab> {
+    holder::enter()?;
+    let text = fs::read(record()).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => anyhow::anyhow!("the lab is being built: try again when `lab up` has ended"),
+        _ => error.into(),
+    })?;
+    serde_json::from_slice(&text).context("the lab's own record is damaged: `podwire lab down` ends it")
+}

@@ -1,7 +1,7 @@
 #![allow(unsafe_code)]
 //! Making namespaces: the lab's one place for what Rust cannot call safe.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -31,11 +31,4 @@ pub fn make(name: &str) -> Result<PathBuf> {
     })
     .with_context(|| format!("network namespace {name}"))?;
     Ok(path)
-}
-
-/// Takes the name and, when nothing else holds it, the namespace away.
-pub fn remove(name: &str) -> Result<()> {
-    let path = Path::new("/run/netns").join(name);
-    rustix::mount::unmount(&path, rustix::mount::UnmountFlags::DETACH)?;
-    fs::remove_file(&path).with_context(|| path.display().to_string())
 }

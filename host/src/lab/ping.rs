@@ -46,6 +46,11 @@ impl Endpoint {
         Ok(Self { socket, address })
     }
 
+    /// The pod's address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
     /// Sends an echo request to `other` and follows it there and back. `number` tells it from others.
     pub fn ping(&self, other: &Endpoint, number: u16) -> Outcome {
         let sent = Instant::now();

@@ -92,9 +92,18 @@ impl Settings {
     /// Reads `node.json`; a missing file says nothing.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let settings: Self = read(path)?.unwrap_or_default();
+        if settings.pools.as_ref().is_some_and(Vec::is_empty) {
+            let rule = "a node needs at least one block for its pods: leave the key out for the default";
+            return Err(Error::Value { path: path.to_owned(), field: "pools".into(), value: "[]".into(), rule });
+        }
         blocks(path, "pools", settings.pools.as_deref().unwrap_or_default())?;
         blocks(path, "cluster", settings.cluster.as_deref().unwrap_or_default())?;
         Ok(settings)
+    }
+
+    /// The policy's configuration.
+    pub fn policy_config(&self) -> &str {
+        self.config.as_ref().map_or("{}", |config| config.get())
     }
 
     /// The node as a policy sees it. What a network configuration says of pools and cluster goes first;
@@ -193,6 +202,7 @@ mod tests {
         let message = |text: &str| Settings::read(file(text).path()).expect_err(text).to_string();
         assert!(message(r#"{"pool": []}"#).contains("unknown field `pool`"));
         assert!(message(r#"{"pools": ["10.1.0.1/24"]}"#).contains("pools[0] is 10.1.0.1/24"));
+        assert!(message(r#"{"pools": []}"#).contains("at least one block"));
         assert!(message("{").contains("EOF"));
     }
 

@@ -41,7 +41,7 @@ pub fn add(request: &AddRequest, plan: AddPlan) -> Outcome<Checked> {
     no_extra(&plan.extra)?;
     let wiring = wiring(node, plan.wiring)?;
     addresses(node, &wiring, &plan.addresses)?;
-    routes(&plan.addresses, &plan.routes)?;
+    routes(&wiring, &plan.addresses, &plan.routes)?;
     mtu("mtu", plan.mtu, has_ipv6(&plan.addresses))?;
     if let Some(dns) = &plan.dns {
         resolver(dns)?;
@@ -248,13 +248,13 @@ fn keep_gateways(wiring: &Wiring, addresses: &[Address]) -> Outcome {
     Ok(())
 }
 
-fn routes(addresses: &[Address], routes: &[Route]) -> Outcome {
+fn routes(wiring: &Wiring, addresses: &[Address], routes: &[Route]) -> Outcome {
     at_most("routes", routes.len(), limits::ROUTES)?;
     let mut seen = HashSet::new();
     for (i, route) in routes.iter().enumerate() {
         let field = format!("routes[{i}]");
         block(&format!("{field}.destination"), &route.destination)?;
-        next_hop(&field, addresses, route)?;
+        next_hop(&field, wiring, addresses, route)?;
         mtu(&format!("{field}.mtu"), route.mtu, is_ipv6(&route.destination))?;
         if !seen.insert((route.destination, route.metric)) {
             let rule = "the plan has a route to it with the same metric already";
@@ -271,7 +271,7 @@ fn block(field: &str, block: &IpNet) -> Outcome {
     Ok(())
 }
 
-fn next_hop(field: &str, addresses: &[Address], route: &Route) -> Outcome {
+fn next_hop(field: &str, wiring: &Wiring, addresses: &[Address], route: &Route) -> Outcome {
     let ipv4 = route.destination.addr().is_ipv4();
     if !addresses.iter().any(|a| a.prefix.addr().is_ipv4() == ipv4) {
         let rule = "the plan has no address of its family";
@@ -285,7 +285,9 @@ fn next_hop(field: &str, addresses: &[Address], route: &Route) -> Outcome {
     if addresses.iter().any(|a| a.prefix.addr() == via) {
         return Err(violation(field, via, "that is the pod's own address"));
     }
-    if !addresses.iter().any(|a| a.prefix.contains(&via) || a.gateway == Some(via)) {
+    // A routed pod's link has nobody on it but the node, which answers for the gateways.
+    let on_link = |a: &Address| matches!(wiring, Wiring::Bridge { .. }) && a.prefix.contains(&via);
+    if !addresses.iter().any(|a| on_link(a) || a.gateway == Some(via)) {
         let rule = "it must lie on the link of one of the plan's addresses, or be the gateway of one";
         return Err(violation(field, via, rule));
     }

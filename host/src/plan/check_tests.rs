@@ -137,6 +137,15 @@ fn the_node_answers_for_no_foreign_gateway() {
 }
 
 #[test]
+fn a_routed_pods_next_hops_are_its_gateways() {
+    let other_pod = |p: &mut AddPlan| {
+        p.wiring = Wiring::Routed;
+        p.routes[0].via = Some(ip("10.244.1.7"));
+    };
+    assert_eq!(refused(other_pod), "routes[0].via");
+}
+
+#[test]
 fn interface_names_are_well_formed() {
     for bad in ["", "..", "a/b", "a b", "sixteen-bytes-xx", "eth%d", "x\n"] {
         assert_eq!(refused(|p| p.host_interface = Some(bad.into())), "host-interface", "{bad:?}");

@@ -1,0 +1,158 @@
+//! ADD: a policy decides, the host checks, records and wires.
+
+use std::path::Path;
+
+use ipnet::IpNet;
+
+use super::error::{broken, refused};
+use super::say;
+use crate::cni::{self, AddResult, Code, Configuration, Error, Facts, RequestedAddress};
+use crate::leases::{Attachment, Intent, NetworkNamespace, Store, Transaction};
+use crate::net::namespace::Namespace;
+use crate::net::{self, Wired};
+use crate::node::config::Settings;
+use crate::plan::{self, AddRequest, Node};
+use crate::policy::{Engine, Instance};
+use crate::registry::{Installed, Registry};
+use crate::state::State;
+
+pub(super) fn add(state: &State, request: &cni::Add) -> Result<String, Error> {
+    let pod = container_namespace(&request.netns, request.netns_override)?;
+    let settings = Settings::read(&state.node_config())?;
+    let deciding = Deciding::prepare(state, &settings, &request.configuration)?;
+    let asked = deciding.question(&settings, request);
+    let store = Store::open(&state.leases_dir())?;
+    let attachment = deciding.decide(&store, asked, namespace_of(&request.netns, &pod))?;
+    let wired = net::wire(&pod, &attachment.intent.plan).map_err(|error| give_back(&store, &attachment, error))?;
+    Ok(result(request, &attachment, &wired))
+}
+
+/// Opened once, so that everything that follows happens to the same one.
+pub(super) fn container_namespace(path: &Path, may_be_own: bool) -> Result<Namespace, Error> {
+    let wrong = |what: String| Error::new(Code::INVALID_ENVIRONMENT, format!("CNI_NETNS: {what}"));
+    let namespace = Namespace::open(path).map_err(|error| wrong(error.to_string()))?;
+    if !may_be_own && namespace.is_current().map_err(|error| wrong(error.to_string()))? {
+        let what = format!(
+            "{} is the network namespace that podwire itself runs in, not a container's: \
+             set CNI_NETNS_OVERRIDE=1 if that is meant",
+            path.display()
+        );
+        return Err(wrong(what));
+    }
+    Ok(namespace)
+}
+
+fn namespace_of(path: &Path, namespace: &Namespace) -> NetworkNamespace {
+    let id = namespace.id();
+    NetworkNamespace { path: path.to_owned(), device: id.device, inode: id.inode }
+}
+
+/// A policy that is loaded and ready, before the database's lock is taken.
+pub(super) struct Deciding {
+    installed: Installed,
+    instance: Instance,
+    config: String,
+}
+
+impl Deciding {
+    /// Loads the policy that the network configuration names, or else the node's settings.
+    pub(super) fn prepare(state: &State, settings: &Settings, network: &Configuration) -> Result<Self, Error> {
+        let name = network.policy.as_ref().or(settings.policy.as_ref()).cloned().unwrap_or_default();
+        let config = network.config.as_deref().unwrap_or_else(|| settings.policy_config()).to_owned();
+        let registry = Registry::open(state);
+        let installed = registry.active(&name)?;
+        let instance = registry.load(&Engine::new()?, &installed)?.instantiate()?;
+        Ok(Self { installed, instance, config })
+    }
+
+    fn question(&self, settings: &Settings, request: &cni::Add) -> AddRequest {
+        let network = &request.configuration;
+        let node = settings.node(network.pools.as_deref(), network.cluster.as_deref());
+        AddRequest {
+            network: network.network.clone(),
+            attachment: request.attachment.clone(),
+            pod: request.pod.clone(),
+            requested_addresses: request.requested.addresses.iter().map(|a| with_length(a, &node)).collect(),
+            requested_mac: request.requested.mac,
+            config: self.config.clone(),
+            node,
+        }
+    }
+
+    /// Asks the policy inside the transaction that records what it chose: nobody else chooses meanwhile.
+    fn decide(mut self, store: &Store, asked: AddRequest, netns: NetworkNamespace) -> Result<Attachment, Error> {
+        let mut transaction = store.transaction()?;
+        if let Some(there) = transaction.attachment(&asked.attachment)? {
+            return Err(already_there(&there));
+        }
+        let (answer, back) = self.instance.add(&asked, transaction);
+        transaction = back;
+        say(&self.installed.name, &self.instance.take_log());
+        let plan = answer?.map_err(|refusal| refused(&self.installed, &refusal))?;
+        let plan = plan::check::add(&asked, plan).map_err(|violation| broken(&self.installed, &violation))?;
+        self.record(transaction, asked, plan, netns)
+    }
+
+    fn record(
+        self,
+        mut transaction: Transaction,
+        asked: AddRequest,
+        plan: plan::Checked,
+        netns: NetworkNamespace,
+    ) -> Result<Attachment, Error> {
+        let attachment = transaction.reserve(Intent {
+            attachment: asked.attachment,
+            network: asked.network,
+            pod: asked.pod,
+            netns,
+            policy: self.installed.name,
+            digest: self.installed.digest,
+            config: asked.config,
+            plan,
+            pools: asked.node.pools,
+        })?;
+        transaction.commit()?;
+        Ok(attachment)
+    }
+}
+
+/// The length of an address that came without: its link's, as far as the node's pools tell.
+fn with_length(asked: &RequestedAddress, node: &Node) -> IpNet {
+    let host = IpNet::from(asked.address);
+    let pool = node.pools.iter().find(|pool| pool.contains(&asked.address));
+    let length = asked.length.or_else(|| pool.map(IpNet::prefix_len));
+    length.and_then(|length| IpNet::new(asked.address, length).ok()).unwrap_or(host)
+}
+
+fn already_there(there: &Attachment) -> Error {
+    let intent = &there.intent;
+    let msg = format!(
+        "container {} has an interface {} already, in network {}: DEL comes before another ADD",
+        intent.attachment.container_id, intent.attachment.ifname, intent.network
+    );
+    Error::new(Code::ATTACHMENT_EXISTS, msg)
+}
+
+/// Nothing was wired, so nothing must stay on record; if that fails too, DEL does it.
+fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error {
+    let id = &attachment.intent.attachment;
+    let release = || -> Result<(), crate::leases::Error> {
+        let mut transaction = store.transaction()?;
+        let _ = transaction.release(id, attachment.sequence, std::time::Duration::ZERO)?;
+        transaction.commit()
+    };
+    match release() {
+        Ok(()) => Error::from(error),
+        Err(kept) => Error::from(error).with_details(format!("its addresses stay on record until DEL: {kept}")),
+    }
+}
+
+fn result(request: &cni::Add, attachment: &Attachment, wired: &Wired) -> String {
+    let facts = Facts {
+        netns: &request.netns,
+        mtu: wired.mtu,
+        bridge: wired.bridge.as_ref().map(|bridge| (bridge.mac, bridge.mtu)),
+    };
+    let result = AddResult::new(&attachment.intent.plan, &facts, request.configuration.dns.as_ref());
+    result.to_json(request.configuration.version, request.previous.as_ref())
+}

@@ -1,0 +1,44 @@
+//! CHECK: the kernel is compared with what is on record.
+
+use super::add::container_namespace;
+use crate::cni::{self, Code, Error};
+use crate::leases::{Attachment, Store};
+use crate::net::{self, namespace::Namespace};
+use crate::state::State;
+
+pub(super) fn check(state: &State, request: &cni::Check) -> Result<(), Error> {
+    let pod = container_namespace(&request.netns, request.netns_override)?;
+    let store = Store::open_existing(&state.leases_dir())?;
+    let on_record = match store {
+        Some(store) => store.transaction()?.attachment(&request.attachment)?,
+        None => None,
+    };
+    let attachment = on_record.ok_or_else(|| {
+        let what = format!("{} is not on record: it was deleted, or the node has booted since", request.attachment);
+        Error::new(Code::CHECK_DIFFERS, what)
+    })?;
+    let mut found = of_record(request, &attachment, &pod);
+    found.extend(net::inspect(&pod, &attachment.intent.plan)?.iter().map(ToString::to_string));
+    match found.split_first() {
+        None => Ok(()),
+        Some((first, others)) => Err(Error::new(Code::CHECK_DIFFERS, first).with_details(others.join("; "))),
+    }
+}
+
+/// What the runtime believes against what is on record.
+fn of_record(request: &cni::Check, attachment: &Attachment, pod: &Namespace) -> Vec<String> {
+    let intent = &attachment.intent;
+    let mut found = Vec::new();
+    if intent.network != request.configuration.network {
+        found.push(format!("{} is attached to network {}", intent.attachment, intent.network));
+    }
+    if (intent.netns.device, intent.netns.inode) != (pod.id().device, pod.id().inode) {
+        let path = request.netns.display();
+        found.push(format!("{path} is another network namespace than the one that was attached"));
+    }
+    let given = |address| request.previous.ips.iter().any(|ip| ip.address.addr() == address);
+    for address in intent.addresses().filter(|address| !given(*address)) {
+        found.push(format!("prevResult does not have {address}, which was given to {}", intent.attachment));
+    }
+    found
+}

@@ -1,0 +1,78 @@
+//! What each room's errors mean to a runtime.
+
+use crate::cni::{Code, Error};
+use crate::plan::check::Violation;
+use crate::plan::{Refusal, RefusalReason};
+use crate::registry::Installed;
+use crate::{leases, net, node, policy, registry};
+
+/// A policy's no, in its own words.
+pub(super) fn refused(policy: &Installed, refusal: &Refusal) -> Error {
+    let code = match refusal.reason {
+        RefusalReason::InvalidConfig => Code::INVALID_CONFIG,
+        RefusalReason::Denied => Code::REFUSED,
+        RefusalReason::Exhausted | RefusalReason::TryAgain => Code::TRY_AGAIN,
+    };
+    Error::new(code, format!("policy {}: {}", policy.name, refusal.message)).with_details(decided_by(policy))
+}
+
+/// A plan that must not become true.
+pub(super) fn broken(policy: &Installed, violation: &Violation) -> Error {
+    let msg = format!("the plan of policy {} breaks a rule: {violation}", policy.name);
+    Error::new(Code::PLAN_BROKE_RULE, msg).with_details(decided_by(policy))
+}
+
+fn decided_by(policy: &Installed) -> String {
+    format!("decided by policy {} ({})", policy.name, policy.digest)
+}
+
+impl From<node::config::Error> for Error {
+    fn from(error: node::config::Error) -> Self {
+        let code = match error {
+            node::config::Error::Unreadable { .. } => Code::IO,
+            _ => Code::INVALID_CONFIG,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<leases::Error> for Error {
+    fn from(error: leases::Error) -> Self {
+        use leases::Error as E;
+        let code = match error {
+            E::Exists { .. } => Code::ATTACHMENT_EXISTS,
+            E::AddressHeld { .. }
+            | E::AddressRests { .. }
+            | E::AddressIsGateway { .. }
+            | E::AddressTwice { .. }
+            | E::GatewayHeld { .. }
+            | E::InterfaceTaken { .. } => Code::PLAN_BROKE_RULE,
+            E::TooManySteps => Code::POLICY_FAILED,
+            _ => Code::LEASES_UNUSABLE,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<net::Error> for Error {
+    fn from(error: net::Error) -> Self {
+        let code = match &error {
+            net::Error::HostInterfaceTaken(_) | net::Error::ContainerInterfaceTaken(_) => Code::INTERFACE_EXISTS,
+            net::Error::ForeignBridge { .. } | net::Error::NotABridge { .. } => Code::PLAN_BROKE_RULE,
+            _ => Code::KERNEL_REFUSED,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<policy::Error> for Error {
+    fn from(error: policy::Error) -> Self {
+        Self::new(Code::POLICY_FAILED, error.to_string())
+    }
+}
+
+impl From<registry::Error> for Error {
+    fn from(error: registry::Error) -> Self {
+        Self::new(Code::POLICY_UNUSABLE, error.to_string())
+    }
+}
