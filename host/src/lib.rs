@@ -16,6 +16,7 @@
 //! | [`state`] | where everything lies on disk | what it means |
 //! | [`names`] | identities that are checked once, when they are made | |
 
+pub mod cni;
 pub mod leases;
 pub mod names;
 pub mod node;
