@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
-use ipnet::IpNet;
-
 use super::error::{broken, refused};
 use super::say;
-use crate::cni::{self, AddResult, Code, Configuration, Error, Facts, RequestedAddress};
+use crate::cni::{self, AddResult, Code, Configuration, Error, Facts};
 use crate::leases::{Attachment, Intent, NetworkNamespace, Store, Transaction};
 use crate::net::namespace::Namespace;
 use crate::net::{self, Wired};
 use crate::node::config::Settings;
-use crate::plan::{self, AddRequest, Node};
+use crate::plan::{self, AddRequest};
 use crate::policy::{Engine, Instance};
 use crate::registry::{Installed, Registry};
 use crate::state::State;
@@ -72,7 +70,7 @@ impl Deciding {
             network: network.network.clone(),
             attachment: request.attachment.clone(),
             pod: request.pod.clone(),
-            requested_addresses: request.requested.addresses.iter().map(|a| with_length(a, &node)).collect(),
+            requested_addresses: request.requested.addresses.iter().map(|a| a.in_pools(&node.pools)).collect(),
             requested_mac: request.requested.mac,
             config: self.config.clone(),
             node,
@@ -114,14 +112,6 @@ impl Deciding {
         transaction.commit()?;
         Ok(attachment)
     }
-}
-
-/// The length of an address that came without: its link's, as far as the node's pools tell.
-fn with_length(asked: &RequestedAddress, node: &Node) -> IpNet {
-    let host = IpNet::from(asked.address);
-    let pool = node.pools.iter().find(|pool| pool.contains(&asked.address));
-    let length = asked.length.or_else(|| pool.map(IpNet::prefix_len));
-    length.and_then(|length| IpNet::new(asked.address, length).ok()).unwrap_or(host)
 }
 
 fn already_there(there: &Attachment) -> Error {

@@ -11,9 +11,6 @@ use super::{Code, Command, Error, Version};
 use crate::names::{NetworkName, PolicyName};
 use crate::plan::Dns;
 
-/// `policy`, where nothing else is configured.
-pub const DEFAULT_POLICY: &str = "bridge";
-
 /// podwire's own keys.
 const OURS: [&str; 4] = ["policy", "pools", "cluster", "config"];
 
@@ -43,14 +40,14 @@ pub struct Configuration {
     pub version: Version,
     /// `name`.
     pub network: NetworkName,
-    /// `policy`.
-    pub policy: PolicyName,
+    /// `policy`; none: as the node is configured.
+    pub policy: Option<PolicyName>,
     /// `pools`; none: as the node is configured.
     pub pools: Option<Vec<IpNet>>,
     /// `cluster`; none: as the node is configured.
     pub cluster: Option<Vec<IpNet>>,
-    /// `config`: the policy's own configuration, the text of a JSON object.
-    pub config: String,
+    /// `config`: the policy's own configuration, the text of a JSON object; none: as the node is configured.
+    pub config: Option<String>,
     /// `runtimeConfig.dns`, else `dns`: for a result whose plan has none.
     pub dns: Option<Dns>,
 }
@@ -66,7 +63,7 @@ impl Configuration {
         Ok(Self {
             version,
             network,
-            policy: policy(object)?,
+            policy: object.get("policy").map(|value| value.name()).transpose()?,
             pools: blocks(object, "pools")?,
             cluster: blocks(object, "cluster")?,
             config: config(object)?,
@@ -87,17 +84,10 @@ fn network(object: &Object<'_>) -> Result<NetworkName, Error> {
     name.name()
 }
 
-fn policy(object: &Object<'_>) -> Result<PolicyName, Error> {
-    match object.get("policy") {
-        Some(value) => value.name(),
-        None => DEFAULT_POLICY.parse().map_err(|error| Error::new(Code::INVALID_CONFIG, format!("{error}"))),
-    }
-}
-
-fn config(object: &Object<'_>) -> Result<String, Error> {
-    let Some(value) = object.get("config") else { return Ok("{}".to_owned()) };
+fn config(object: &Object<'_>) -> Result<Option<String>, Error> {
+    let Some(value) = object.get("config") else { return Ok(None) };
     value.object()?;
-    Ok(value.text().to_owned())
+    Ok(Some(value.text().to_owned()))
 }
 
 fn blocks(object: &Object<'_>, key: &str) -> Result<Option<Vec<IpNet>>, Error> {
@@ -207,11 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn everything_has_a_default() {
+    fn everything_can_be_left_to_the_node() {
         let configuration = read("").expect("valid");
-        assert_eq!(configuration.policy.as_str(), "bridge");
+        assert_eq!(configuration.policy, None);
         assert_eq!((configuration.pools, configuration.cluster, configuration.dns), (None, None, None));
-        assert_eq!(configuration.config, "{}");
+        assert_eq!(configuration.config, None);
         let empty =
             r#", "policy": null, "pools": null, "config": null, "dns": {}, "ipam": {}, "ipMasq": false"#;
         assert_eq!(read(empty), read(""));
@@ -224,9 +214,9 @@ mod tests {
                "config": { "z": 1.50, "a" : [ ] }, "dns": {"nameservers": ["10.0.0.1"], "search": ["x"]}"#,
         )
         .expect("valid");
-        assert_eq!(configuration.policy.as_str(), "by-tenant");
+        assert_eq!(configuration.policy.expect("named").as_str(), "by-tenant");
         assert_eq!(configuration.pools.map(|pools| pools.len()), Some(2));
-        assert_eq!(configuration.config, r#"{ "z": 1.50, "a" : [ ] }"#);
+        assert_eq!(configuration.config.as_deref(), Some(r#"{ "z": 1.50, "a" : [ ] }"#));
         let dns = configuration.dns.expect("given");
         assert_eq!((dns.nameservers.len(), dns.search), (1, vec!["x".to_owned()]));
     }

@@ -18,7 +18,7 @@ mod version;
 
 pub use args::RequestedAddress;
 pub use command::Command;
-pub use config::{Configuration, DEFAULT_POLICY};
+pub use config::Configuration;
 pub use error::{Code, Error};
 pub use input::{Environment, Input, MAX_STDIN};
 pub use previous::PrevResult;

@@ -94,7 +94,12 @@ impl Settings {
         let settings: Self = read(path)?.unwrap_or_default();
         if settings.pools.as_ref().is_some_and(Vec::is_empty) {
             let rule = "a node needs at least one block for its pods: leave the key out for the default";
-            return Err(Error::Value { path: path.to_owned(), field: "pools".into(), value: "[]".into(), rule });
+            return Err(Error::Value {
+                path: path.to_owned(),
+                field: "pools".into(),
+                value: "[]".into(),
+                rule,
+            });
         }
         blocks(path, "pools", settings.pools.as_deref().unwrap_or_default())?;
         blocks(path, "cluster", settings.cluster.as_deref().unwrap_or_default())?;

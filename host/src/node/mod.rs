@@ -56,7 +56,9 @@ pub fn plan(state: &State) -> Result<NodePlan, Error> {
     let mut instance = registry.load(&Engine::new()?, &installed)?.instantiate()?;
     let (policy, digest) = (installed.name, installed.digest);
     match instance.node(&request)? {
-        Ok(plan) => check::node(&request, plan).map_err(|violation| Error::Broken { policy, digest, violation }),
+        Ok(plan) => {
+            check::node(&request, plan).map_err(|violation| Error::Broken { policy, digest, violation })
+        }
         Err(Refusal { message, .. }) => Err(Error::Refused { policy, digest, message }),
     }
 }
