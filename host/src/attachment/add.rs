@@ -2,25 +2,23 @@
 
 use std::path::Path;
 
-use super::error::{broken, refused};
-use super::say;
-use crate::cni::{self, AddResult, Code, Configuration, Error, Facts};
+use super::deciding::Deciding;
+use crate::cni::{self, AddResult, Code, Error, Facts};
 use crate::leases::{Attachment, Intent, NetworkNamespace, Store, Transaction};
 use crate::net::namespace::Namespace;
 use crate::net::{self, Wired};
 use crate::node::config::Settings;
-use crate::plan::{self, AddRequest};
-use crate::policy::{Engine, Instance};
+use crate::plan::AddRequest;
 use crate::registry::{Installed, Registry};
 use crate::state::State;
 
 pub(super) fn add(state: &State, request: &cni::Add) -> Result<String, Error> {
     let pod = container_namespace(&request.netns, request.netns_override)?;
     let settings = Settings::read(&state.node_config())?;
-    let deciding = Deciding::prepare(state, &settings, &request.configuration)?;
+    let deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load)?;
     let asked = deciding.question(&settings, request);
     let store = Store::open(&state.leases_dir())?;
-    let attachment = deciding.decide(&store, asked, namespace_of(&request.netns, &pod))?;
+    let attachment = decide(deciding, &store, asked, namespace_of(&request.netns, &pod))?;
     let wired = net::wire(&pod, &attachment.intent.plan).map_err(|error| give_back(&store, &attachment, error))?;
     Ok(result(request, &attachment, &wired))
 }
@@ -45,73 +43,32 @@ fn namespace_of(path: &Path, namespace: &Namespace) -> NetworkNamespace {
     NetworkNamespace { path: path.to_owned(), device: id.device, inode: id.inode }
 }
 
-/// A policy that is loaded and ready, before the database's lock is taken.
-pub(super) struct Deciding {
-    installed: Installed,
-    instance: Instance,
-    config: String,
-}
-
-impl Deciding {
-    /// Loads the policy that the network configuration names, or else the node's settings.
-    pub(super) fn prepare(state: &State, settings: &Settings, network: &Configuration) -> Result<Self, Error> {
-        let name = network.policy.as_ref().or(settings.policy.as_ref()).cloned().unwrap_or_default();
-        let config = network.config.as_deref().unwrap_or_else(|| settings.policy_config()).to_owned();
-        let registry = Registry::open(state);
-        let installed = registry.active(&name)?;
-        let instance = registry.load(&Engine::new()?, &installed)?.instantiate()?;
-        Ok(Self { installed, instance, config })
+/// Asks the policy inside the transaction that records what it chose: nobody else chooses meanwhile.
+fn decide(
+    mut deciding: Deciding<Transaction>,
+    store: &Store,
+    asked: AddRequest,
+    netns: NetworkNamespace,
+) -> Result<Attachment, Error> {
+    let transaction = store.transaction()?;
+    if let Some(there) = transaction.attachment(&asked.attachment)? {
+        return Err(already_there(&there));
     }
-
-    fn question(&self, settings: &Settings, request: &cni::Add) -> AddRequest {
-        let network = &request.configuration;
-        let node = settings.node(network.pools.as_deref(), network.cluster.as_deref());
-        AddRequest {
-            network: network.network.clone(),
-            attachment: request.attachment.clone(),
-            pod: request.pod.clone(),
-            requested_addresses: request.requested.addresses.iter().map(|a| a.in_pools(&node.pools)).collect(),
-            requested_mac: request.requested.mac,
-            config: self.config.clone(),
-            node,
-        }
-    }
-
-    /// Asks the policy inside the transaction that records what it chose: nobody else chooses meanwhile.
-    fn decide(mut self, store: &Store, asked: AddRequest, netns: NetworkNamespace) -> Result<Attachment, Error> {
-        let mut transaction = store.transaction()?;
-        if let Some(there) = transaction.attachment(&asked.attachment)? {
-            return Err(already_there(&there));
-        }
-        let (answer, back) = self.instance.add(&asked, transaction);
-        transaction = back;
-        say(&self.installed.name, &self.instance.take_log());
-        let plan = answer?.map_err(|refusal| refused(&self.installed, &refusal))?;
-        let plan = plan::check::add(&asked, plan).map_err(|violation| broken(&self.installed, &violation))?;
-        self.record(transaction, asked, plan, netns)
-    }
-
-    fn record(
-        self,
-        mut transaction: Transaction,
-        asked: AddRequest,
-        plan: plan::Checked,
-        netns: NetworkNamespace,
-    ) -> Result<Attachment, Error> {
-        let attachment = transaction.reserve(Intent {
-            attachment: asked.attachment,
-            network: asked.network,
-            pod: asked.pod,
-            netns,
-            policy: self.installed.name,
-            digest: self.installed.digest,
-            config: asked.config,
-            plan,
-            pools: asked.node.pools,
-        })?;
-        transaction.commit()?;
-        Ok(attachment)
-    }
+    let (plan, mut transaction) = deciding.ask(&asked, transaction)?;
+    let Installed { name, digest, .. } = deciding.end();
+    let attachment = transaction.reserve(Intent {
+        attachment: asked.attachment,
+        network: asked.network,
+        pod: asked.pod,
+        netns,
+        policy: name,
+        digest,
+        config: asked.config,
+        plan,
+        pools: asked.node.pools,
+    })?;
+    transaction.commit()?;
+    Ok(attachment)
 }
 
 fn already_there(there: &Attachment) -> Error {

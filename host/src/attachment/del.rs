@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::say;
 use crate::cni::{self, Error};
-use crate::leases::{Attachment, Store};
+use crate::leases::{Attachment, Intent, Store, Transaction};
 use crate::net;
 use crate::plan::DelRequest;
-use crate::policy::Engine;
+use crate::policy::{Engine, Instance};
 use crate::registry::Registry;
 use crate::state::State;
 
@@ -23,32 +23,41 @@ pub(super) fn del(state: &State, request: &cni::Del) -> Result<(), Error> {
 /// The link first: an address is free only when nothing answers for it any more.
 pub(super) fn take_down(state: &State, store: &Store, attachment: &Attachment) -> Result<(), Error> {
     net::unwire(&attachment.intent.plan.host_interface)?;
-    let rest = rest(state, attachment);
-    let mut transaction = store.transaction()?;
+    let policy = load(state, &attachment.intent);
+    let transaction = store.transaction()?;
+    let (rest, mut transaction) = rest(policy, &attachment.intent, transaction);
     // Another number on record is another attachment, made after somebody took this one down.
     let _ = transaction.release(&attachment.intent.attachment, attachment.sequence, rest)?;
     Ok(transaction.commit()?)
 }
 
-/// How long the addresses rest, if the policy that gave them is there to say so.
-fn rest(state: &State, attachment: &Attachment) -> Duration {
-    let intent = &attachment.intent;
+/// The policy that gave the addresses, if it is still there: it alone knows how long they shall rest.
+fn load(state: &State, intent: &Intent) -> Result<Instance<Transaction>, Error> {
     let registry = Registry::open(state);
-    let asked = || -> Result<Duration, Error> {
-        let installed = registry.installed(&intent.policy, intent.digest)?;
-        let mut instance = registry.load(&Engine::new()?, &installed)?.instantiate()?;
-        let answer = instance.del(&DelRequest {
-            network: intent.network.clone(),
-            attachment: intent.attachment.clone(),
-            pod: intent.pod.clone(),
-            addresses: intent.addresses().collect(),
-            config: intent.config.clone(),
-        });
-        say(&intent.policy, &instance.take_log());
-        Ok(answer?)
-    };
-    asked().unwrap_or_else(|error| {
-        say(&intent.policy, &[format!("its word on {} is lost: {error}", intent.attachment)]);
-        Duration::ZERO
-    })
+    let installed = registry.installed(&intent.policy, intent.digest)?;
+    Ok(registry.load(&Engine::new()?, &installed)?.instantiate()?)
+}
+
+/// A policy that is gone, or fails, has nothing to say: its addresses are free at once.
+fn rest(
+    policy: Result<Instance<Transaction>, Error>,
+    intent: &Intent,
+    transaction: Transaction,
+) -> (Duration, Transaction) {
+    let Ok(mut policy) = policy else { return (Duration::ZERO, transaction) };
+    let (answer, transaction) = policy.del(&told(intent), transaction);
+    say(&intent.policy, policy.notes());
+    // Unmapping it would take longer than the process's end.
+    std::mem::forget(policy);
+    (Duration::from_secs(answer.unwrap_or(0).into()), transaction)
+}
+
+fn told(intent: &Intent) -> DelRequest {
+    DelRequest {
+        network: intent.network.clone(),
+        attachment: intent.attachment.clone(),
+        pod: intent.pod.clone(),
+        addresses: intent.addresses().collect(),
+        config: intent.config.clone(),
+    }
 }

@@ -67,7 +67,12 @@ impl From<net::Error> for Error {
 
 impl From<policy::Error> for Error {
     fn from(error: policy::Error) -> Self {
-        Self::new(Code::POLICY_FAILED, error.to_string())
+        let code = match error {
+            policy::Error::Failed { .. } => Code::POLICY_FAILED,
+            policy::Error::Answer { .. } => Code::PLAN_BROKE_RULE,
+            _ => Code::POLICY_UNUSABLE,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

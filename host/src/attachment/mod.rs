@@ -5,15 +5,23 @@
 
 mod add;
 mod check;
+mod deciding;
 mod del;
 mod error;
 mod gc;
+#[cfg(feature = "compiler")]
+mod proposal;
 mod status;
+
+#[cfg(feature = "compiler")]
+pub use proposal::propose;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::cni::{self, Input, Request};
+use crate::names::PolicyName;
+use crate::policy::Note;
 use crate::state::State;
 
 /// Whether this process was started as a plugin (CNI specification, section 2).
@@ -56,10 +64,10 @@ fn no_result(_: ()) -> String {
 }
 
 /// What a policy says to the operator goes to standard error, which runtimes keep in their logs.
-fn say(policy: &crate::names::PolicyName, lines: &[String]) {
+fn say(policy: &PolicyName, notes: &[Note]) {
     let mut output = std::io::stderr().lock();
-    for line in lines {
-        // Nobody is left to tell if standard error is closed.
-        let _ = writeln!(output, "podwire: policy {policy}: {line}");
+    for note in notes {
+        // If standard error is closed, nobody is there to be told.
+        let _ = writeln!(output, "podwire: policy {policy}: {note}");
     }
 }

@@ -2,23 +2,23 @@
 
 use ipnet::IpNet;
 
-use super::add::Deciding;
+use super::deciding::Deciding;
 use crate::cni::{self, Code, Error};
-use crate::leases::{Steps, Store, View};
+use crate::leases::{Empty, Steps, Store, View};
 use crate::node::config::Settings;
 use crate::plan::Node;
+use crate::registry::Registry;
 use crate::state::State;
 
 pub(super) fn status(state: &State, request: &cni::Status) -> Result<(), Error> {
     ready(state, request).map_err(|error| {
-        let why = if error.details().is_empty() { String::new() } else { error.details().to_owned() };
-        Error::new(Code::NOT_AVAILABLE, error.msg()).with_details(why)
+        Error::new(Code::NOT_AVAILABLE, error.msg()).with_details(error.details())
     })
 }
 
 fn ready(state: &State, request: &cni::Status) -> Result<(), Error> {
     let settings = Settings::read(&state.node_config())?;
-    Deciding::prepare(state, &settings, &request.configuration)?.check_config()?;
+    Deciding::<Empty>::prepare(state, &settings, &request.configuration, Registry::load)?.check_config()?;
     let node = settings.node(request.configuration.pools.as_deref(), request.configuration.cluster.as_deref());
     for ipv4 in [true, false] {
         room(state, &node, ipv4)?;

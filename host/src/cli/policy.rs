@@ -1,6 +1,6 @@
 //! `podwire policy`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -42,6 +42,48 @@ pub(super) fn run(state: &State, command: Command) -> Result<ExitCode> {
         Command::List => list(&registry)?,
         Command::Inspect { component } => return inspect(&component),
         Command::Remove { name } => registry.remove(&name)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(component: &Path) -> Result<Vec<u8>> {
+    std::fs::read(component).with_context(|| format!("{} cannot be read", component.display()))
+}
+
+fn install(registry: &Registry, component: &Path, name: Option<PolicyName>) -> Result<()> {
+    let stem = || component.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = match name {
+        Some(name) => name,
+        None => stem().parse().context("the file's name is no policy's: choose one with --name")?,
+    };
+    let installed = registry.install(&name, &read(component)?)?;
+    println!("{} is now {}", installed.name, installed.digest);
+    Ok(())
+}
+
+fn list(registry: &Registry) -> Result<()> {
+    for installed in registry.list()? {
+        let origin = if installed.is_builtin() { "built in" } else { "installed" };
+        println!("{:<20} {} {origin}", installed.name.as_str(), installed.digest);
+    }
+    Ok(())
+}
+
+fn inspect(component: &Path) -> Result<ExitCode> {
+    let found = policy::inspect(&read(component)?)?;
+    for import in &found.imports {
+        let what = if import.has_functions { "functions" } else { "types only" };
+        println!("imports {} ({what})", import.name);
+    }
+    for export in &found.exports {
+        println!("exports {export}");
+    }
+    match found.check() {
+        Ok(()) => println!("podwire takes it"),
+        Err(unfit) => {
+            println!("podwire does not take it: {unfit}");
+            return Ok(ExitCode::FAILURE);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

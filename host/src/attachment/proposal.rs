@@ -1,0 +1,21 @@
+//! An ADD up to the point where something would be changed: for people who want to see the plan.
+
+use super::deciding::Deciding;
+use crate::cni::{Code, Error, Input, Request};
+use crate::leases::Empty;
+use crate::node::config::Settings;
+use crate::plan::Checked;
+use crate::registry::Registry;
+use crate::state::State;
+
+/// What the policy would have done for this ADD if nobody held an address yet. Reads configuration and
+/// component; compiles in memory; writes nothing.
+pub fn propose(state: &State, input: &Input) -> Result<Checked, Error> {
+    let Request::Add(request) = Request::read(input)? else {
+        return Err(Error::new(Code::INVALID_ENVIRONMENT, "CNI_COMMAND: only an ADD has a plan"));
+    };
+    let settings = Settings::read(&state.node_config())?;
+    let mut deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load_unsaved)?;
+    let asked = deciding.question(&settings, &request);
+    Ok(deciding.ask(&asked, Empty)?.0)
+}

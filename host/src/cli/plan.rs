@@ -1,0 +1,93 @@
+//! `podwire plan`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use crate::attachment;
+use crate::cni::{Environment, Input};
+use crate::plan::script;
+use crate::state::State;
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// A network configuration, or a list of them, as in /etc/cni/net.d.
+    configuration: PathBuf,
+    /// The pod, as NAMESPACE/NAME, or NAME in the namespace "default".
+    #[arg(long)]
+    pod: String,
+    /// An annotation of the pod, as KEY=VALUE.
+    #[arg(long = "annotation", value_name = "KEY=VALUE")]
+    annotations: Vec<String>,
+    /// An address that the pod asks for.
+    #[arg(long = "ip", value_name = "ADDRESS")]
+    addresses: Vec<String>,
+    /// The name of the interface in the container.
+    #[arg(long, default_value = "eth0")]
+    ifname: OsString,
+    /// The container's ID; the pod's name if it is left out.
+    #[arg(long)]
+    container_id: Option<OsString>,
+    /// Print the plan as JSON, instead of as the commands that it stands for.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(state: &State, arguments: &Arguments) -> Result<ExitCode> {
+    let plan = attachment::propose(state, &call(arguments)?)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&plan)?);
+    } else {
+        println!("#!/bin/sh -e\nNETNS=${{1:?the name of the pod's network namespace}}");
+        print!("{}", script::add(&plan));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The call that a runtime would make.
+fn call(arguments: &Arguments) -> Result<Input> {
+    let (namespace, name) = arguments.pod.split_once('/').unwrap_or(("default", &arguments.pod));
+    let container_id = arguments.container_id.clone().unwrap_or_else(|| name.into());
+    let environment = Environment {
+        command: Some("ADD".into()),
+        container_id: Some(container_id),
+        // Nobody opens it.
+        netns: Some("/proc/self/ns/net".into()),
+        ifname: Some(arguments.ifname.clone()),
+        args: Some(format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}").into()),
+        path: Some("/opt/cni/bin".into()),
+        netns_override: None,
+    };
+    let mut configuration = configuration(&arguments.configuration)?;
+    let capabilities = runtime_config(arguments)?;
+    configuration.insert("runtimeConfig".to_owned(), capabilities);
+    Ok(Input { environment, stdin: Ok(Value::Object(configuration).to_string().into_bytes()) })
+}
+
+fn runtime_config(arguments: &Arguments) -> Result<Value> {
+    let mut annotations = Map::new();
+    for annotation in &arguments.annotations {
+        let (key, value) = annotation.split_once('=').with_context(|| format!("{annotation:?} is not KEY=VALUE"))?;
+        annotations.insert(key.to_owned(), value.into());
+    }
+    Ok(json!({ "ips": arguments.addresses, "io.kubernetes.cri.pod-annotations": annotations }))
+}
+
+/// podwire's part of the file, with what a runtime adds to it (CNI specification, section 3).
+fn configuration(path: &Path) -> Result<Map<String, Value>> {
+    let text = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let mut outer: Map<String, Value> =
+        serde_json::from_slice(&text).with_context(|| format!("{} is no JSON object", path.display()))?;
+    let Some(Value::Array(plugins)) = outer.remove("plugins") else { return Ok(outer) };
+    let ours = plugins.into_iter().find(|plugin| plugin["type"] == "podwire");
+    let Some(Value::Object(mut ours)) = ours else { bail!("{} has no plugin of type podwire", path.display()) };
+    for key in ["name", "cniVersion"] {
+        ours.extend(outer.remove_entry(key));
+    }
+    ours.remove("capabilities");
+    Ok(ours)
+}
