@@ -143,8 +143,8 @@ pub enum Error {
         /// The environment's folder.
         path: PathBuf,
     },
-    /// The file system is full.
-    #[error("the file system of {} is full: free some space on it", path.display())]
+    /// The file system took nothing more, or only a part.
+    #[error("the file system of {} is full, or fails: free some space on it, or see the kernel's log", path.display())]
     NoSpace {
         /// The environment's folder.
         path: PathBuf,
@@ -170,7 +170,7 @@ impl Error {
     pub(super) fn database(path: &Path, map_size: usize, source: heed::Error) -> Self {
         let path = path.to_owned();
         match source {
-            heed::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::NoSpace { path },
+            heed::Error::Io(error) if is_full(&error) => Self::NoSpace { path },
             heed::Error::Io(source) => Self::Folder { what: "use", path, source },
             heed::Error::Mdb(MdbError::MapFull) => Self::Full { path, mebibytes: map_size >> 20 },
             heed::Error::Mdb(MdbError::MapResized) => Self::Grown { path },
@@ -188,6 +188,12 @@ impl Error {
     }
 }
 
+/// A write that a full file system took in part is an EIO to LMDB.
+fn is_full(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    matches!(errno, Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::IO))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,7 +207,7 @@ mod tests {
         let denied = heed::Error::Io(io::Error::from_raw_os_error(13));
         assert!(said(denied).contains("cannot use /run/x: Permission denied"));
         let full = heed::Error::Io(io::Error::from_raw_os_error(28));
-        assert_eq!(said(full), "the file system of /run/x is full: free some space on it");
+        assert!(said(full).contains("the file system of /run/x is full"));
         assert!(said(MdbError::MapFull.into()).contains("1024 MiB"));
         assert!(said(MdbError::MapResized.into()).contains("enlarged"));
         assert!(said(MdbError::Corrupted.into()).contains("drain the node"));

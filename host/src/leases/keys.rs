@@ -252,7 +252,8 @@ mod tests {
 
     #[test]
     fn keys_read_back_and_keep_the_order_of_what_they_stand_for() {
-        let addresses = ["0.0.0.0", "10.0.0.255", "10.0.1.0", "255.255.255.255", "::", "::ffff:10.0.0.1", "fe80::1"];
+        let addresses =
+            ["0.0.0.0", "10.0.0.255", "10.0.1.0", "255.255.255.255", "::", "::ffff:10.0.0.1", "fe80::1"];
         let addresses = addresses.map(|text| text.parse::<IpAddr>().expect("an address"));
         assert!(addresses.map(address).is_sorted());
         for one in addresses {

@@ -18,11 +18,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(
-        environment: &'static Environment,
-        lmdb: RoTxn<'static, WithoutTls>,
-        now: u64,
-    ) -> Self {
+    pub(super) fn new(environment: &'static Environment, lmdb: RoTxn<'static, WithoutTls>, now: u64) -> Self {
         Self { environment, lmdb, now }
     }
 

@@ -246,14 +246,16 @@ impl Transaction {
     fn rests_that_are_over(&self) -> Result<Vec<Vec<u8>>, Error> {
         let (first, last) = keys::rests_until(self.now).into_inner();
         let rests = self.rows().walk(&first, &last)?.take(SWEPT_AT_ONCE);
-        rests.map(|row| row.map(|(key, _)| key.to_vec()).map_err(|error| self.environment.fail(error))).collect()
+        rests
+            .map(|row| row.map(|(key, _)| key.to_vec()).map_err(|error| self.environment.fail(error)))
+            .collect()
     }
 
     fn to_json(&self, value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
         serde_json::to_vec(value).map_err(|error| self.environment.fail(heed::Error::Encoding(error.into())))
     }
 
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         let done = self.environment.table.put(&mut self.lmdb, key, value);
         done.map_err(|error| self.environment.fail(error))
     }

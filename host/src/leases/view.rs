@@ -73,13 +73,7 @@ impl<'t> Rows<'t> {
     }
 
     /// The first free position from one to another, both included.
-    fn gap(
-        &self,
-        range: &Range,
-        first: u128,
-        last: u128,
-        steps: &mut Steps,
-    ) -> Result<Option<u128>, Error> {
+    fn gap(&self, range: &Range, first: u128, last: u128, steps: &mut Steps) -> Result<Option<u128>, Error> {
         let mut candidate = first;
         for row in self.walk(&keys::address(range.at(first)), &keys::address(range.at(last)))? {
             steps.take()?;

@@ -49,10 +49,7 @@ fn net(text: &str) -> IpNet {
 }
 
 fn id(container: &str) -> AttachmentId {
-    AttachmentId {
-        container_id: container.parse().expect("an ID"),
-        ifname: "eth0".parse().expect("a name"),
-    }
+    AttachmentId { container_id: container.parse().expect("an ID"), ifname: "eth0".parse().expect("a name") }
 }
 
 /// A pod with these addresses, its interface on the node named after the container.

@@ -87,7 +87,10 @@ impl Model {
         let start = start.unwrap_or(block.network());
         let mut address = start;
         loop {
-            if Self::may_carry(block, address) && !self.is_gateway(address) && self.holder_of(address).is_none() {
+            if Self::may_carry(block, address)
+                && !self.is_gateway(address)
+                && self.holder_of(address).is_none()
+            {
                 return Some(address);
             }
             address = if address == block.broadcast() { block.network() } else { shift(address, 1) };
