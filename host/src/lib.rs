@@ -18,4 +18,5 @@
 
 pub mod leases;
 pub mod names;
+pub mod net;
 pub mod plan;
