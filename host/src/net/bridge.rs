@@ -94,7 +94,7 @@ pub fn addresses(plan: &Bridge, mac: MacAddress) -> Vec<IpNet> {
 }
 
 /// The same whenever and by whomever the bridge is made: pods keep it in their neighbour tables.
-fn mac(plan: &Bridge) -> MacAddress {
+pub(super) fn mac(plan: &Bridge) -> MacAddress {
     let [a, b, c, d] = match plan.addresses.first() {
         Some(IpNet::V4(prefix)) => prefix.addr().octets(),
         _ => digest(plan),

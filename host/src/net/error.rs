@@ -101,8 +101,8 @@ pub enum Error {
     ForeignBridge(InterfaceName),
     /// A route of another origin stands where a planned one belongs.
     #[error(
-        "route {destination} exists already ({found}), and podwire did not make it; remove it with \
-         `ip route del {destination}`, or leave it out of the plan"
+        "route {destination} exists already ({found}), and podwire did not make it; remove it, or give the \
+         planned one another metric"
     )]
     RouteTaken {
         /// The planned destination.

@@ -196,6 +196,11 @@ impl Link {
         self.group == GROUP || self.alias.as_deref() == Some(ALIAS)
     }
 
+    /// Its hardware address; zeros if it has none, as an Ethernet device such as a bridge never does.
+    pub fn hardware_address(&self) -> MacAddress {
+        self.mac.unwrap_or(MacAddress([0; 6]))
+    }
+
     /// To act on.
     pub fn interface(&self) -> Interface<'_> {
         Interface { index: self.index, name: &self.name }

@@ -16,8 +16,10 @@
 pub mod address;
 pub mod bridge;
 mod error;
+mod inspect;
 pub mod link;
 pub mod namespace;
+pub mod node;
 pub mod route;
 pub mod socket;
 mod sys;
@@ -27,6 +29,7 @@ mod tests;
 mod wiring;
 
 pub use error::{Error, Refused};
+pub use inspect::{Difference, inspect};
 pub use wiring::{Wired, WiredBridge, unwire, wire};
 
 /// The number with which podwire marks its routes and its bridges' addresses (`rtm_protocol`, and

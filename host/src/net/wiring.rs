@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::names::{InterfaceName, MacAddress};
 use crate::plan::{Checked, Wiring};
 
-use super::link::{self, Interface, Link, Veth};
+use super::link::{self, Interface, Veth};
 use super::namespace::Namespace;
 use super::route::{self, Hop, Route};
 use super::socket::{Request, Socket};
@@ -62,17 +62,12 @@ fn prepare(host: &mut Socket, plan: &Checked) -> Result<(Wired, Option<u32>, Vec
         return Ok((Wired { mtu, bridge: None }, None, Vec::new()));
     };
     let found = bridge::find_or_create(host, planned)?;
-    let mac = hardware_address(&found);
+    let mac = found.hardware_address();
     let mut requests = bridge::settle(&found, planned)?;
     requests.extend(bridge::ensure_addresses(found.interface(), mac, planned));
     let mtu = planned.mtu.unwrap_or(found.mtu);
     let bridge = WiredBridge { name: planned.name.clone(), mac, mtu };
     Ok((Wired { mtu: plan.mtu.unwrap_or(mtu), bridge: Some(bridge) }, Some(found.index), requests))
-}
-
-/// A bridge always has six bytes of it.
-fn hardware_address(bridge: &Link) -> MacAddress {
-    bridge.mac.unwrap_or(MacAddress([0; 6]))
 }
 
 /// Has the veth made together with the requests `before` it, and returns the host end's index.

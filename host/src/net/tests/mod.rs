@@ -1,7 +1,9 @@
 //! What needs a kernel: every test in network and mount namespaces of its own, which die with its thread.
 #![allow(unsafe_code)]
 
+mod inspect;
 mod namespace;
+mod node;
 mod wiring;
 
 use std::io::{ErrorKind, Write};
@@ -74,9 +76,11 @@ fn mac(last: u8) -> MacAddress {
 /// The lecture's plan: a bridge with the first address of each prefix, a default route through it.
 fn bridged(number: u8, prefixes: &[&str]) -> Checked {
     let prefixes: Vec<ipnet::IpNet> = prefixes.iter().map(|p| p.parse().expect("valid")).collect();
-    let gateway = |p: &ipnet::IpNet| p.hosts().next().expect("not empty");
+    // IPv6 counts the network's own address among the hosts.
+    let nth = |p: &ipnet::IpNet, n: u8| p.hosts().nth(usize::from(n) - usize::from(p.addr().is_ipv4()));
+    let gateway = |p: &ipnet::IpNet| nth(p, 1).expect("not empty");
     let with_length = |address, p: &ipnet::IpNet| ipnet::IpNet::new(address, p.prefix_len()).expect("valid");
-    let own = |p: &ipnet::IpNet| p.hosts().nth(usize::from(number) - 1).expect("large enough");
+    let own = |p: &ipnet::IpNet| nth(p, number).expect("large enough");
     let bridge = Bridge {
         name: name("cni0"),
         addresses: prefixes.iter().map(|p| with_length(gateway(p), p)).collect(),

@@ -67,7 +67,7 @@ fn bridged_pods_reach_each_other_and_the_node() {
         let node = Namespace::current().expect("current");
         let pods = [wired(&bridged(2, &[V4, V6])), wired(&bridged(3, &[V4, V6]))];
         for (own, other, gateway) in
-            [("10.244.1.2", "10.244.1.3", "10.244.1.1"), ("fd00:244:1::1", "fd00:244:1::2", "fd00:244:1::")]
+            [("10.244.1.2", "10.244.1.3", "10.244.1.1"), ("fd00:244:1::2", "fd00:244:1::3", "fd00:244:1::1")]
         {
             assert!(reaches(&pods[0], own, &pods[1], other));
             assert!(reaches(&pods[1], other, &pods[0], own));
@@ -101,7 +101,7 @@ fn a_namespace_where_ipv6_is_off_still_gets_its_addresses() {
             inside(&pod, off);
         }
         wire(&pod, &bridged(2, &[V6])).expect("wired");
-        assert!(inside(&pod, || addresses_of("eth0")).contains(&"fd00:244:1::1/64".to_owned()));
+        assert!(inside(&pod, || addresses_of("eth0")).contains(&"fd00:244:1::2/64".to_owned()));
     });
 }
 
