@@ -16,8 +16,17 @@
 //! | [`state`] | where everything lies on disk | what it means |
 //! | [`names`] | identities that are checked once, when they are made | |
 
+pub mod attachment;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod cni;
+#[cfg(feature = "cli")]
+pub mod lab;
 pub mod leases;
 pub mod names;
+pub mod net;
 pub mod node;
 pub mod plan;
+pub mod policy;
+pub mod registry;
+pub mod state;

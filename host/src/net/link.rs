@@ -1,0 +1,289 @@
+//! Links: the requests that make, change and remove them, and what the kernel says of them.
+//!
+//! Requests are typed; of an answer only the attributes that podwire compares are decoded, because a
+//! decoder of all of them stops at the first that a newer kernel writes in another way.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{
+    DecodeError, NLM_F_CREATE, NLM_F_EXCL, NlaBuffer, NlasIterator, parse_i32, parse_string, parse_u32,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+    InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
+};
+use rustix::io::Errno;
+
+use crate::names::{InterfaceName, MacAddress};
+
+use super::Error;
+use super::socket::{Request, Socket};
+
+/// The link group of everything that podwire makes: "pwrd". `ip link show group 1886876260` lists it.
+pub const GROUP: u32 = 0x7077_7264;
+
+/// The alias by which an operator hands a bridge over, and by which `ip link` shows one of ours.
+pub const ALIAS: &str = "podwire";
+
+/// An interface to act on: the kernel wants its index, the operator its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Interface<'a> {
+    /// In the network namespace of the socket.
+    pub index: u32,
+    /// For what is said of it.
+    pub name: &'a str,
+}
+
+/// A veth pair to make.
+#[derive(Debug, Clone, Copy)]
+pub struct Veth<'a> {
+    /// The end in the socket's namespace.
+    pub near: &'a InterfaceName,
+    /// Its hardware address; none: the kernel draws one.
+    pub near_mac: Option<MacAddress>,
+    /// The end in the other namespace.
+    pub far: &'a InterfaceName,
+    /// Its hardware address; none: the kernel draws one.
+    pub far_mac: Option<MacAddress>,
+    /// Of both ends, in bytes.
+    pub mtu: u32,
+    /// The index of the bridge of which the near end becomes a port.
+    pub master: Option<u32>,
+}
+
+/// Makes a bridge. It is down: see [`settle`].
+pub fn create_bridge(name: &InterfaceName, mac: MacAddress) -> Request {
+    let attributes = vec![
+        LinkAttribute::IfName(name.to_string()),
+        // Set when it is made, so that neither the first port's address nor udev changes it.
+        LinkAttribute::Address(mac.0.to_vec()),
+        LinkAttribute::Group(GROUP),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ];
+    create(LinkHeader::default(), attributes, format!("create bridge {name}"))
+}
+
+/// Makes a veth pair, the far end at once in its namespace and down, the near end up.
+pub fn create_veth(veth: &Veth<'_>, namespace: BorrowedFd<'_>) -> Request {
+    let mut far = end(veth.far, veth.far_mac, veth.mtu);
+    far.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
+    let mut peer = LinkMessage::default();
+    peer.attributes = far;
+
+    let mut near = end(veth.near, veth.near_mac, veth.mtu);
+    near.push(LinkAttribute::Group(GROUP));
+    near.extend(veth.master.map(LinkAttribute::Controller));
+    near.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+    ]));
+    let step = format!("create veth {} with its peer {} in the container", veth.near, veth.far);
+    create(up(0), near, step)
+}
+
+fn end(name: &InterfaceName, mac: Option<MacAddress>, mtu: u32) -> Vec<LinkAttribute> {
+    let mut attributes = Vec::with_capacity(8);
+    attributes.push(LinkAttribute::IfName(name.to_string()));
+    attributes.push(LinkAttribute::Mtu(mtu));
+    attributes.extend(mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+    attributes
+}
+
+/// Sets an interface up.
+pub fn set_up(interface: Interface<'_>) -> Request {
+    change(up(interface.index), vec![], format!("set {} up", interface.name))
+}
+
+/// Marks a bridge for people, gives it an MTU if one is asked for, and sets it up.
+pub fn settle(bridge: Interface<'_>, mtu: Option<u32>) -> Request {
+    let mut attributes = vec![LinkAttribute::IfAlias(ALIAS.to_owned())];
+    attributes.extend(mtu.map(LinkAttribute::Mtu));
+    let mtu = mtu.map(|mtu| format!(" with MTU {mtu}")).unwrap_or_default();
+    change(up(bridge.index), attributes, format!("set bridge {}{mtu} up", bridge.name))
+}
+
+/// Keeps the kernel from giving an interface an IPv6 link-local address by itself. A kernel or an
+/// interface without IPv6 gives none anyway.
+pub fn no_link_local(interface: Interface<'_>) -> Request {
+    let mode = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
+    let attributes = vec![LinkAttribute::AfSpecUnspec(vec![mode])];
+    let step = format!("keep {} without IPv6 link-local address", interface.name);
+    change(header(interface.index), attributes, step).tolerating(&[Errno::AFNOSUPPORT])
+}
+
+/// Sets what a bridge's port does with frames.
+pub fn set_port(port: Interface<'_>, hairpin: bool, isolated: bool) -> Request {
+    let options = vec![InfoBridgePort::HairpinMode(hairpin), InfoBridgePort::Isolated(isolated)];
+    let attributes = vec![LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(options)),
+    ])];
+    let step = format!("set hairpin {hairpin} and isolated {isolated} on bridge port {}", port.name);
+    change(header(port.index), attributes, step)
+}
+
+/// Removes a link; that it has gone by itself is fine.
+pub fn delete(interface: Interface<'_>) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = interface.index;
+    Request::new(RouteNetlinkMessage::DelLink(message), 0, format!("delete link {}", interface.name))
+        .tolerating(&[Errno::NODEV])
+}
+
+fn header(index: u32) -> LinkHeader {
+    LinkHeader { index, ..LinkHeader::default() }
+}
+
+fn up(index: u32) -> LinkHeader {
+    LinkHeader { flags: LinkFlags::Up, change_mask: LinkFlags::Up, ..header(index) }
+}
+
+fn message(header: LinkHeader, attributes: Vec<LinkAttribute>) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    (message.header, message.attributes) = (header, attributes);
+    RouteNetlinkMessage::NewLink(message)
+}
+
+fn create(header: LinkHeader, attributes: Vec<LinkAttribute>, step: String) -> Request {
+    Request::new(message(header, attributes), NLM_F_CREATE | NLM_F_EXCL, step)
+}
+
+fn change(header: LinkHeader, attributes: Vec<LinkAttribute>, step: String) -> Request {
+    Request::new(message(header, attributes), 0, step)
+}
+
+/// What the kernel says of a link.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// As in `ip link add … type KIND`; none for hardware.
+    pub kind: Option<String>,
+    /// Its hardware address, if that has six bytes.
+    pub mac: Option<MacAddress>,
+    /// In bytes.
+    pub mtu: u32,
+    /// Whether it is set up.
+    pub up: bool,
+    /// The index of the bridge of which it is a port.
+    pub master: Option<u32>,
+    /// The index of a veth's peer, in the peer's namespace.
+    pub peer: Option<u32>,
+    /// This namespace's number for the peer's namespace, if that is another.
+    pub peer_namespace: Option<i32>,
+    /// Its group.
+    pub group: u32,
+    /// Its alias.
+    pub alias: Option<String>,
+}
+
+impl Link {
+    /// Whether it is a bridge.
+    pub fn is_bridge(&self) -> bool {
+        self.kind.as_deref() == Some("bridge")
+    }
+
+    /// Whether it is a veth.
+    pub fn is_veth(&self) -> bool {
+        self.kind.as_deref() == Some("veth")
+    }
+
+    /// Whether podwire made it, or had it handed over.
+    pub fn is_ours(&self) -> bool {
+        self.group == GROUP || self.alias.as_deref() == Some(ALIAS)
+    }
+
+    /// Its hardware address; zeros if it has none, as an Ethernet device such as a bridge never does.
+    pub fn hardware_address(&self) -> MacAddress {
+        self.mac.unwrap_or(MacAddress([0; 6]))
+    }
+
+    /// To act on.
+    pub fn interface(&self) -> Interface<'_> {
+        Interface { index: self.index, name: &self.name }
+    }
+
+    fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        let header = LinkHeader::parse(body)?;
+        let up = header.flags.contains(LinkFlags::Up);
+        let mut link = Self { index: header.index, up, ..Self::default() };
+        for attribute in NlasIterator::new(&body[LINK_HEADER..]) {
+            link.take(&attribute?)?;
+        }
+        Ok(link)
+    }
+
+    fn take(&mut self, attribute: &NlaBuffer<&[u8]>) -> Result<(), DecodeError> {
+        let value = attribute.value();
+        match attribute.kind() {
+            IFLA_ADDRESS => self.mac = value.try_into().ok().map(MacAddress),
+            IFLA_IFNAME => self.name = parse_string(value)?,
+            IFLA_MTU => self.mtu = parse_u32(value)?,
+            IFLA_LINK => self.peer = Some(parse_u32(value)?),
+            IFLA_MASTER => self.master = Some(parse_u32(value)?),
+            IFLA_LINKINFO => self.kind = info_kind(value)?,
+            IFLA_IFALIAS => self.alias = Some(parse_string(value)?),
+            IFLA_GROUP => self.group = parse_u32(value)?,
+            IFLA_LINK_NETNSID => self.peer_namespace = Some(parse_i32(value)?),
+            _ => (),
+        }
+        Ok(())
+    }
+}
+
+/// The length of struct ifinfomsg.
+const LINK_HEADER: usize = 16;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
+const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_INFO_KIND: u16 = 1;
+
+fn info_kind(info: &[u8]) -> Result<Option<String>, DecodeError> {
+    for attribute in NlasIterator::new(info) {
+        let attribute = attribute?;
+        if attribute.kind() == IFLA_INFO_KIND {
+            return parse_string(attribute.value()).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// The link of that name.
+pub fn find(socket: &mut Socket, name: &InterfaceName) -> Result<Option<Link>, Error> {
+    let attributes = vec![LinkAttribute::IfName(name.to_string()), without_statistics()];
+    socket.get(&question(attributes), "find an interface by its name", Link::decode)
+}
+
+/// All bridges.
+pub fn bridges(socket: &mut Socket) -> Result<Vec<Link>, Error> {
+    let kind = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]);
+    let decode = |body: &[u8]| Ok(Some(Link::decode(body)?).filter(Link::is_bridge));
+    socket.dump(&question(vec![kind, without_statistics()]), "bridges", decode)
+}
+
+/// The ports of a bridge.
+pub fn ports(socket: &mut Socket, bridge: u32) -> Result<Vec<Link>, Error> {
+    let of_bridge = |link: &Link| link.master == Some(bridge);
+    let decode = |body: &[u8]| Ok(Some(Link::decode(body)?).filter(of_bridge));
+    socket.dump(&question(vec![LinkAttribute::Controller(bridge), without_statistics()]), "ports", decode)
+}
+
+fn question(attributes: Vec<LinkAttribute>) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes = attributes;
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// Counters are most of what the kernel would say of a link.
+fn without_statistics() -> LinkAttribute {
+    LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
+}

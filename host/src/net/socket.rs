@@ -1,0 +1,373 @@
+//! A netlink socket: requests in, refusals or answers out.
+//!
+//! Synchronous, and of the network namespace in which it was opened, wherever its thread goes. Knows
+//! framing, acknowledgements and dumps; nothing of what the messages mean.
+
+use std::iter::from_fn;
+use std::os::fd::{AsFd, OwnedFd};
+
+use netlink_packet_core::{
+    DecodeError, Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR,
+    NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader, NetlinkSerializable, NlasIterator,
+    parse_i32, parse_string,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{netlink, recv, send, socket_with};
+
+use super::sys;
+use super::{Error, Refused};
+
+/// The kernel fills at most so much of a buffer in one answer (`NLMSG_GOODSIZE`, af_netlink.c).
+const RECEIVED_AT_ONCE: usize = 32 * 1024;
+
+/// Requests in one send. A plan's limits keep below it; a node's routes may not. Each refusal takes up to
+/// a kilobyte of the socket's receive buffer (212,992 bytes), and one that finds no room is lost.
+const SENT_AT_ONCE: usize = 128;
+
+/// How often a dump is begun anew because the table changed meanwhile.
+const DUMP_ATTEMPTS: usize = 16;
+
+/// The netlink header's length (`NLMSG_HDRLEN`).
+const HEADER: usize = 16;
+
+/// `NLMSGERR_ATTR_MSG`: the extended acknowledgement's text.
+const EXTENDED_ACK_TEXT: u16 = 1;
+
+/// Something to be done, and what to say if the kernel does not do it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    message: RouteNetlinkMessage,
+    flags: u16,
+    step: String,
+    harmless: &'static [Errno],
+}
+
+impl Request {
+    /// `step` completes the sentence "the kernel refused to …".
+    pub fn new(message: RouteNetlinkMessage, flags: u16, step: String) -> Self {
+        Self { message, flags, step, harmless: &[] }
+    }
+
+    /// Takes these errors for success: what was to be done is done already, or does not matter.
+    pub fn tolerating(mut self, harmless: &'static [Errno]) -> Self {
+        self.harmless = harmless;
+        self
+    }
+}
+
+/// An open netlink socket.
+#[derive(Debug)]
+pub struct Socket {
+    file: OwnedFd,
+    sequence: u32,
+    received: Vec<u8>,
+}
+
+impl Socket {
+    /// A socket for links, addresses and routes (rtnetlink(7)) in this thread's network namespace.
+    pub fn route() -> Result<Self, Error> {
+        Self::open(None)
+    }
+
+    /// A socket for nftables in this thread's network namespace.
+    pub fn netfilter() -> Result<Self, Error> {
+        Self::open(Some(netlink::NETFILTER))
+    }
+
+    fn open(protocol: Option<Protocol>) -> Result<Self, Error> {
+        let failed = |errno| Error::Socket { action: "open a socket", errno };
+        let file = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
+            .map_err(failed)?;
+        // With the request's header alone in an acknowledgement (CAP), the text that follows is at hand.
+        for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
+            sys::enable_netlink_option(file.as_fd(), option).map_err(failed)?;
+        }
+        Ok(Self { file, sequence: 0, received: Vec::with_capacity(RECEIVED_AT_ONCE) })
+    }
+
+    /// The index of the interface of that name, or none.
+    pub fn index_of(&self, name: &str) -> Result<Option<u32>, Error> {
+        match name_to_index(&self.file, name) {
+            Ok(index) => Ok(Some(index)),
+            Err(Errno::NODEV) => Ok(None),
+            Err(errno) => Err(Error::Socket { action: "look an interface up", errno }),
+        }
+    }
+
+    /// Has the requests carried out, in order, in one send. One that is refused does not stop those after
+    /// it.
+    pub fn apply(&mut self, requests: &[Request]) -> Result<(), Error> {
+        Error::from_refusals(self.attempt(requests)?)
+    }
+
+    /// As [`Socket::apply`], but hands the refusals over.
+    pub fn attempt(&mut self, requests: &[Request]) -> Result<Vec<Refused>, Error> {
+        let mut refused = Vec::new();
+        for (turn, some) in requests.chunks(SENT_AT_ONCE).enumerate() {
+            let first = self.send_requests(some)?;
+            self.collect(some, first, turn * SENT_AT_ONCE, &mut refused)?;
+        }
+        Ok(refused)
+    }
+
+    /// Asks for one thing. None if there is no such thing.
+    pub fn get<T>(
+        &mut self,
+        question: &impl NetlinkSerializable,
+        step: &str,
+        decode: impl Fn(&[u8]) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, Error> {
+        let asked = self.next();
+        let mut bytes = Vec::with_capacity(128);
+        append(&mut bytes, question, NLM_F_REQUEST, asked);
+        self.send(&bytes)?;
+        loop {
+            self.receive()?;
+            for frame in frames(&self.received).filter(|frame| frame.sequence == asked) {
+                if frame.kind != NLMSG_ERROR {
+                    return Ok(Some(decode(frame.body)?));
+                }
+                return match frame.errno() {
+                    None | Some(Errno::NODEV | Errno::NOENT) => Ok(None),
+                    Some(errno) => Err(frame.refusal(0, step, errno).into()),
+                };
+            }
+        }
+    }
+
+    /// Reads a whole table; `decode` says of each entry whether it is wanted. `what` is the table's name,
+    /// in the plural.
+    pub fn dump<T>(
+        &mut self,
+        question: &impl NetlinkSerializable,
+        what: &'static str,
+        decode: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Vec<T>, Error> {
+        // Lets the kernel filter by what the question's header says. Linux before 4.20 cannot, so that
+        // `decode` filters too.
+        match sys::enable_netlink_option(self.file.as_fd(), libc::NETLINK_GET_STRICT_CHK) {
+            Ok(()) | Err(Errno::NOPROTOOPT) => (),
+            Err(errno) => return Err(Error::Socket { action: "ask for strict checking", errno }),
+        }
+        for _ in 0..DUMP_ATTEMPTS {
+            if let Some(found) = self.dump_once(question, what, &decode)? {
+                return Ok(found);
+            }
+        }
+        Err(Error::Unsettled { what, attempts: DUMP_ATTEMPTS })
+    }
+
+    /// None if the table changed meanwhile, so that entries may be missing.
+    fn dump_once<T>(
+        &mut self,
+        question: &impl NetlinkSerializable,
+        what: &'static str,
+        decode: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Option<Vec<T>>, Error> {
+        let asked = self.next();
+        let mut bytes = Vec::with_capacity(128);
+        append(&mut bytes, question, NLM_F_REQUEST | NLM_F_DUMP, asked);
+        self.send(&bytes)?;
+        let (mut found, mut interrupted) = (Vec::new(), false);
+        loop {
+            self.receive()?;
+            for frame in frames(&self.received).filter(|frame| frame.sequence == asked) {
+                interrupted |= frame.flags & NLM_F_DUMP_INTR != 0;
+                if !frame.is_last() {
+                    found.extend(decode(frame.body)?);
+                    continue;
+                }
+                return match frame.errno() {
+                    None => Ok((!interrupted).then_some(found)),
+                    Some(errno) => Err(frame.refusal(0, &format!("list {what}"), errno).into()),
+                };
+            }
+        }
+    }
+
+    /// Only the last request asks for an acknowledgement: refusals come unasked, and in order, so that
+    /// with the last answer all are there. Returns the first sequence number.
+    fn send_requests(&mut self, requests: &[Request]) -> Result<u32, Error> {
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::with_capacity(1024);
+        for (position, request) in requests.iter().enumerate() {
+            let acknowledged = if position + 1 == requests.len() { NLM_F_ACK } else { 0 };
+            let flags = NLM_F_REQUEST | request.flags | acknowledged;
+            append(&mut bytes, &request.message, flags, self.next());
+        }
+        self.send(&bytes)?;
+        Ok(first)
+    }
+
+    fn collect(
+        &mut self,
+        requests: &[Request],
+        first: u32,
+        before: usize,
+        refused: &mut Vec<Refused>,
+    ) -> Result<(), Error> {
+        loop {
+            self.receive()?;
+            for frame in frames(&self.received).filter(|frame| frame.kind == NLMSG_ERROR) {
+                let position = frame.sequence.wrapping_sub(first) as usize;
+                let Some(request) = requests.get(position) else { continue };
+                if let Some(errno) = frame.errno().filter(|errno| !request.harmless.contains(errno)) {
+                    refused.push(frame.refusal(before + position, &request.step, errno));
+                }
+                if position + 1 == requests.len() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn next(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<(), Error> {
+        let failed = |errno| Error::Socket { action: "send requests", errno };
+        retry_on_intr(|| send(&self.file, bytes, SendFlags::empty())).map_err(failed)?;
+        Ok(())
+    }
+
+    /// ENOBUFS is an error like any other here: an answer is lost, and with it the knowledge of what was
+    /// done.
+    fn receive(&mut self) -> Result<(), Error> {
+        let failed = |errno| Error::Socket { action: "receive an answer", errno };
+        self.received.clear();
+        let received = &mut self.received;
+        let (kept, length) =
+            retry_on_intr(|| recv(&self.file, spare_capacity(received), RecvFlags::TRUNC)).map_err(failed)?;
+        if kept < length { Err(failed(Errno::MSGSIZE)) } else { Ok(()) }
+    }
+}
+
+/// One message of an answer.
+struct Frame<'a> {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    body: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Whether it ends an answer, and so carries an error number.
+    fn is_last(&self) -> bool {
+        matches!(self.kind, NLMSG_ERROR | NLMSG_DONE)
+    }
+
+    /// The error number of such a frame, unless that is 0.
+    fn errno(&self) -> Option<Errno> {
+        let code = self.body.get(..4).and_then(|code| parse_i32(code).ok())?;
+        (-4095..0).contains(&code).then(|| Errno::from_raw_os_error(-code))
+    }
+
+    fn refusal(&self, position: usize, step: &str, errno: Errno) -> Refused {
+        Refused { position, step: step.to_owned(), errno, reason: self.reason() }
+    }
+
+    /// The text after the error number, and in an NLMSG_ERROR after the request's header or the request.
+    fn reason(&self) -> Option<String> {
+        if self.flags & NLM_F_ACK_TLVS == 0 {
+            return None;
+        }
+        let request = match self.kind {
+            NLMSG_ERROR if self.flags & NLM_F_CAPPED != 0 => HEADER,
+            NLMSG_ERROR => NetlinkBuffer::new_checked(self.body.get(4..)?).ok()?.length() as usize,
+            _ => 0,
+        };
+        let mut attributes = NlasIterator::new(self.body.get(4 + request..)?).map_while(Result::ok);
+        let text = attributes.find(|attribute| attribute.kind() == EXTENDED_ACK_TEXT)?;
+        parse_string(text.value()).ok()
+    }
+}
+
+fn frames(mut datagram: &[u8]) -> impl Iterator<Item = Frame<'_>> {
+    from_fn(move || {
+        let buffer = NetlinkBuffer::new_checked(datagram).ok()?;
+        let length = buffer.length() as usize;
+        let frame = Frame {
+            kind: buffer.message_type(),
+            flags: buffer.flags(),
+            sequence: buffer.sequence_number(),
+            body: &datagram[HEADER..length],
+        };
+        datagram = &datagram[length.next_multiple_of(4).min(datagram.len())..];
+        Some(frame)
+    })
+}
+
+fn append(bytes: &mut Vec<u8>, message: &impl NetlinkSerializable, flags: u16, sequence: u32) {
+    let start = bytes.len();
+    let length = HEADER + message.buffer_len();
+    bytes.resize(start + length.next_multiple_of(4), 0);
+    let mut header = NetlinkHeader::default();
+    header.length = length as u32;
+    header.message_type = message.message_type();
+    header.flags = flags;
+    header.sequence_number = sequence;
+    header.emit(&mut bytes[start..start + HEADER]);
+    message.serialize(&mut bytes[start + HEADER..start + length]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An NLMSG_ERROR as the kernel writes it: code, the request's header, the text.
+    fn refusal(code: i32, flags: u16, text: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let value = [text.as_bytes(), &[0]].concat();
+        let length = HEADER + 4 + HEADER + 4 + value.len();
+        bytes.extend((length as u32).to_ne_bytes());
+        bytes.extend(NLMSG_ERROR.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
+        bytes.extend(7u32.to_ne_bytes());
+        bytes.extend(0u32.to_ne_bytes());
+        bytes.extend(code.to_ne_bytes());
+        bytes.extend([0; HEADER]);
+        bytes.extend((4 + value.len() as u16).to_ne_bytes());
+        bytes.extend(EXTENDED_ACK_TEXT.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(length.next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn refusals_are_matched_and_read() {
+        let mut datagram = refusal(-17, NLM_F_CAPPED | NLM_F_ACK_TLVS, "it is there");
+        datagram.extend(refusal(0, NLM_F_CAPPED, ""));
+        let found: Vec<_> = frames(&datagram).collect();
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].sequence, found[0].errno()), (7, Some(Errno::EXIST)));
+        assert_eq!(found[0].reason().as_deref(), Some("it is there"));
+        assert_eq!((found[1].errno(), found[1].reason()), (None, None));
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_frame() {
+        let datagram = refusal(-1, 0, "x");
+        for end in 0..datagram.len() - 4 {
+            assert_eq!(frames(&datagram[..end]).count(), 0, "{end}");
+        }
+    }
+
+    #[test]
+    fn refusals_read_as_sentences() {
+        let refused = Refused {
+            position: 0,
+            step: "add address 10.244.1.2/24 to eth0".to_owned(),
+            errno: Errno::PERM,
+            reason: Some("why".to_owned()),
+        };
+        let text = refused.to_string();
+        assert!(text.starts_with("the kernel refused to add address 10.244.1.2/24 to eth0: "), "{text}");
+        assert!(text.contains("(why)") && text.ends_with("needs CAP_NET_ADMIN in this network namespace"));
+    }
+}

@@ -1,0 +1,109 @@
+//! Settings below /proc/sys/net, of the network namespace in which the calling thread is.
+
+use std::fs::{OpenOptions, read_to_string};
+use std::io::Write;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Error;
+
+/// The families of addresses that something concerns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Families {
+    /// IPv4.
+    pub ipv4: bool,
+    /// IPv6.
+    pub ipv6: bool,
+}
+
+impl Families {
+    /// Those that occur among the prefixes.
+    pub fn of<'a>(prefixes: impl IntoIterator<Item = &'a IpNet>) -> Self {
+        prefixes.into_iter().fold(Self::default(), |families, prefix| match prefix.addr() {
+            IpAddr::V4(_) => Self { ipv4: true, ..families },
+            IpAddr::V6(_) => Self { ipv6: true, ..families },
+        })
+    }
+}
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sysctl {
+    path: String,
+}
+
+impl Sysctl {
+    /// Named as sysctl(8) does: `net.ipv4.ip_forward`. Every dot becomes a slash, so that no name leads out
+    /// of /proc/sys.
+    pub fn named(name: &str) -> Self {
+        Self { path: format!("/proc/sys/{}", name.replace('.', "/")) }
+    }
+
+    /// A setting of one interface, whose name may have dots: `family` is `ipv4` or `ipv6`.
+    pub fn of_interface(family: &str, interface: &str, key: &str) -> Self {
+        Self { path: format!("/proc/sys/net/{family}/conf/{interface}/{key}") }
+    }
+
+    /// Its value without the line's end; none if the kernel has no such setting.
+    pub fn get(&self) -> Option<String> {
+        read_to_string(&self.path).ok().map(|value| value.trim_end().to_owned())
+    }
+
+    /// Sets it.
+    pub fn set(&self, value: &str) -> Result<(), Error> {
+        let failed = |error| Error::Sysctl { name: self.name(), value: value.to_owned(), error };
+        let mut file = OpenOptions::new().write(true).open(&self.path).map_err(failed)?;
+        file.write_all(value.as_bytes()).map_err(failed)
+    }
+
+    /// Sets it unless it is so already: /proc/sys may be read-only where nothing needs to be written.
+    /// Returns whether it was changed.
+    pub fn ensure(&self, value: &str) -> Result<bool, Error> {
+        if self.get().as_deref() == Some(value) {
+            return Ok(false);
+        }
+        self.set(value).map(|()| true)
+    }
+
+    /// As sysctl(8) writes it.
+    pub fn name(&self) -> String {
+        self.path.trim_start_matches("/proc/sys/").replace('/', ".")
+    }
+}
+
+/// The switches that have packets forwarded between interfaces.
+pub fn forwarding(families: Families) -> Vec<Sysctl> {
+    let mut switches = Vec::with_capacity(2);
+    if families.ipv4 {
+        switches.push(Sysctl::named("net.ipv4.ip_forward"));
+    }
+    if families.ipv6 {
+        switches.push(Sysctl::named("net.ipv6.conf.all.forwarding"));
+    }
+    switches
+}
+
+/// Lets an interface have IPv6 addresses: runtimes switch IPv6 off in new namespaces, and an interface
+/// takes over what was so when it was made.
+pub fn enable_ipv6(interface: &str) -> Result<(), Error> {
+    Sysctl::of_interface("ipv6", interface, "disable_ipv6").ensure("0").map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out_of_proc_sys() {
+        assert_eq!(Sysctl::named("net.ipv4.ip_forward").path, "/proc/sys/net/ipv4/ip_forward");
+        assert!(!Sysctl::named("net/../../../etc/passwd").path.contains(".."));
+    }
+
+    #[test]
+    fn families_are_those_that_occur() {
+        let prefixes: Vec<IpNet> = ["10.244.1.2/24", "fd00::2/64"].map(|p| p.parse().expect("valid")).into();
+        assert_eq!(Families::of(&prefixes[..1]), Families { ipv4: true, ipv6: false });
+        assert_eq!(Families::of(&prefixes), Families { ipv4: true, ipv6: true });
+    }
+}

@@ -1,0 +1,159 @@
+//! What needs a kernel: every test in network and mount namespaces of its own, which die with its thread.
+#![allow(unsafe_code)]
+
+mod inspect;
+mod namespace;
+mod node;
+mod wiring;
+
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
+use std::thread::scope;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+use crate::names::{InterfaceName, MacAddress};
+use crate::plan::{Address, Bridge, Checked, Route, Wiring};
+
+use super::link::{self, Link};
+use super::namespace::Namespace;
+use super::socket::Socket;
+use super::{address, route};
+
+/// Runs a test on a thread of its own in new namespaces, or says why it cannot.
+fn isolated(test: impl FnOnce() + Send) {
+    let outcome = scope(|scope| {
+        let isolate = || unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS).map(|()| test());
+        scope.spawn(isolate).join()
+    });
+    match outcome {
+        Ok(Ok(())) => (),
+        Ok(Err(errno)) => {
+            let _ = writeln!(std::io::stderr(), "skipped, because namespaces need root: {errno}");
+        }
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
+    // SAFETY: the thread's file descriptors are not unshared.
+    unsafe { unshare_unsafe(flags) }
+}
+
+/// Another network namespace; it lives as long as its file is open.
+fn new_namespace() -> Namespace {
+    let make = || {
+        unshare(UnshareFlags::NEWNET).expect("root");
+        Namespace::current().expect("just made")
+    };
+    scope(|scope| scope.spawn(make).join().expect("made"))
+}
+
+/// Runs an external command in this thread's namespace, to stand for what others do there.
+fn run(command: &str) {
+    output(command);
+}
+
+fn output(command: &str) -> String {
+    let mut words = command.split_whitespace();
+    let program = words.next().expect("a program");
+    let output = Command::new(program).args(words).output().expect("installed");
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn name(text: &str) -> InterfaceName {
+    text.parse().expect("valid")
+}
+
+fn mac(last: u8) -> MacAddress {
+    MacAddress([0x0a, 0x58, 0x0a, 0xf4, 0x01, last])
+}
+
+/// The lecture's plan: a bridge with the first address of each prefix, a default route through it.
+fn bridged(number: u8, prefixes: &[&str]) -> Checked {
+    let prefixes: Vec<ipnet::IpNet> = prefixes.iter().map(|p| p.parse().expect("valid")).collect();
+    // IPv6 counts the network's own address among the hosts.
+    let nth = |p: &ipnet::IpNet, n: u8| p.hosts().nth(usize::from(n) - usize::from(p.addr().is_ipv4()));
+    let gateway = |p: &ipnet::IpNet| nth(p, 1).expect("not empty");
+    let with_length = |address, p: &ipnet::IpNet| ipnet::IpNet::new(address, p.prefix_len()).expect("valid");
+    let own = |p: &ipnet::IpNet| nth(p, number).expect("large enough");
+    let bridge = Bridge {
+        name: name("cni0"),
+        addresses: prefixes.iter().map(|p| with_length(gateway(p), p)).collect(),
+        mtu: None,
+    };
+    let address = |p| Address { prefix: with_length(own(p), p), gateway: Some(gateway(p)) };
+    Checked {
+        container_interface: name("eth0"),
+        host_interface: name(&format!("pw{number}")),
+        wiring: Wiring::Bridge { bridge, hairpin: false, isolated: false },
+        addresses: prefixes.iter().map(address).collect(),
+        routes: prefixes.iter().map(|p| default_route(gateway(p))).collect(),
+        mac: mac(number),
+        host_mac: mac(0x80 + number),
+        mtu: None,
+        dns: None,
+        sysctls: Vec::new(),
+    }
+}
+
+/// Point to point, with a gateway that exists nowhere.
+fn routed(number: u8, addresses: &[(&str, &str)]) -> Checked {
+    let address = |(own, gateway): &(&str, &str)| Address {
+        prefix: own.parse().expect("valid"),
+        gateway: Some(gateway.parse().expect("valid")),
+    };
+    let routes = addresses.iter().map(|(_, gateway)| default_route(gateway.parse().expect("valid")));
+    Checked {
+        wiring: Wiring::Routed,
+        addresses: addresses.iter().map(address).collect(),
+        routes: routes.collect(),
+        ..bridged(number, &[])
+    }
+}
+
+fn default_route(via: IpAddr) -> Route {
+    let destination = if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+    Route { destination: destination.parse().expect("valid"), via: Some(via), mtu: None, metric: None }
+}
+
+fn link_named(text: &str) -> Option<Link> {
+    link::find(&mut Socket::route().expect("socket"), &name(text)).expect("answer")
+}
+
+fn addresses_of(text: &str) -> Vec<String> {
+    let index = link_named(text).expect("there").index;
+    let found = address::of(&mut Socket::route().expect("socket"), index).expect("answer");
+    found.iter().map(|found| found.prefix.to_string()).collect()
+}
+
+fn routes() -> Vec<String> {
+    let found = route::all(&mut Socket::route().expect("socket")).expect("answer");
+    found.iter().map(route::Found::to_string).collect()
+}
+
+fn inside<T>(pod: &Namespace, work: impl FnOnce() -> T) -> T {
+    pod.run(work).expect("entered")
+}
+
+/// Whether a datagram from one namespace reaches an address in another, unchanged in its source.
+fn reaches(from: &Namespace, source: &str, to: &Namespace, target: &str) -> bool {
+    let bind = |address: &str| {
+        let address = SocketAddr::new(address.parse().expect("valid"), 0);
+        UdpSocket::bind(address).expect("an address of this namespace")
+    };
+    let receiver = inside(to, || bind(target));
+    let sender = inside(from, || bind(source));
+    let port = receiver.local_addr().expect("bound").port();
+    receiver.set_read_timeout(Some(Duration::from_secs(3))).expect("set");
+    sender.send_to(b"ping", SocketAddr::new(target.parse().expect("valid"), port)).expect("a route");
+    match receiver.recv_from(&mut [0; 8]) {
+        Ok((_, sender)) => sender.ip() == source.parse::<IpAddr>().expect("valid"),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+        Err(error) => panic!("{error}"),
+    }
+}

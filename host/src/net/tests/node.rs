@@ -1,0 +1,213 @@
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SocketType, bind, recv, socket};
+
+use crate::plan::{NextHop, NodePlan, NodeRoute};
+
+use super::super::link::ALIAS;
+use super::super::node::{apply, differences, remove};
+use super::super::sysctl::Families;
+use super::super::{Error, wire};
+use super::*;
+
+const BOTH: Families = Families { ipv4: true, ipv6: true };
+
+/// A node with an uplink on which its peers are.
+fn uplink() {
+    for command in [
+        "ip link add uplink type veth peer name switch",
+        "ip link set switch up",
+        "ip link set uplink up",
+        "ip address add 192.168.1.11/24 dev uplink",
+        "ip address add fd00:192::11/64 dev uplink nodad",
+    ] {
+        run(command);
+    }
+}
+
+fn to(destination: &str, next_hop: &str) -> NodeRoute {
+    let next_hop = next_hop.parse().map_or(NextHop::Blackhole, NextHop::Via);
+    NodeRoute { destination: destination.parse().expect("valid"), next_hop, metric: None }
+}
+
+fn node_plan(routes: &[NodeRoute]) -> NodePlan {
+    let addresses = ["10.244.1.1/24", "fd00:244:1::1/64"].map(|p| p.parse().expect("valid")).into();
+    let bridge = Bridge { name: name("cni0"), addresses, mtu: Some(1450) };
+    NodePlan { bridges: vec![bridge], routes: routes.to_vec(), extra: Vec::new() }
+}
+
+fn peers() -> Vec<NodeRoute> {
+    vec![
+        to("10.244.2.0/24", "192.168.1.12"),
+        to("fd00:244:2::/64", "fd00:192::12"),
+        to("10.244.9.0/24", "blackhole"),
+    ]
+}
+
+fn applied(plan: &NodePlan) -> Vec<String> {
+    apply(plan, BOTH).expect("applied").changes.iter().map(ToString::to_string).collect()
+}
+
+fn routes_of_the_node() -> Vec<String> {
+    routes().into_iter().filter(|route| route.ends_with("proto 112")).collect()
+}
+
+/// A socket that hears of every change of addresses and routes (rtnetlink(7): RTMGRP_IPV4_IFADDR,
+/// RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE).
+fn silence_during(work: impl FnOnce()) -> bool {
+    let monitor = socket(AddressFamily::NETLINK, SocketType::RAW, None).expect("socket");
+    bind(&monitor, &SocketAddrNetlink::new(0, 0x10 | 0x40 | 0x100 | 0x400)).expect("bound");
+    work();
+    recv(&monitor, &mut [0; 64], RecvFlags::DONTWAIT).is_err()
+}
+
+#[test]
+fn a_plan_becomes_true_once_and_a_second_time_changes_nothing() {
+    isolated(|| {
+        uplink();
+        let plan = node_plan(&peers());
+        let silent = silence_during(|| {
+            let expected = [
+                "net.ipv4.ip_forward set to 1",
+                "net.ipv6.conf.all.forwarding set to 1",
+                "bridge cni0 created",
+                "address 10.244.1.1/24 added to cni0",
+                "address fd00:244:1::1/64 added to cni0",
+                "address fe80::858:aff:fef4:101/64 added to cni0",
+                "route 10.244.2.0/24 via 192.168.1.12 added",
+                "route fd00:244:2::/64 via fd00:192::12 added",
+                "route blackhole 10.244.9.0/24 added",
+            ];
+            assert_eq!(applied(&plan), expected);
+        });
+        assert!(!silent, "the monitor hears");
+        let bridge = link_named("cni0").expect("made");
+        assert_eq!((bridge.mtu, bridge.up, bridge.alias.as_deref()), (1450, true, Some(ALIAS)));
+        assert_eq!(addresses_of("cni0").len(), 3);
+        assert!(silence_during(|| assert_eq!(applied(&plan), [""; 0])));
+        assert_eq!(differences(&plan, BOTH).expect("compared"), []);
+    });
+}
+
+#[test]
+fn what_changes_in_the_plan_changes_on_the_node() {
+    isolated(|| {
+        uplink();
+        applied(&node_plan(&peers()));
+        let mut other =
+            node_plan(&[to("10.244.2.0/24", "192.168.1.22"), to("10.244.9.0/24", "192.168.1.19")]);
+        other.bridges[0].addresses = vec!["10.244.7.1/24".parse().expect("valid")];
+        other.bridges[0].mtu = Some(1400);
+        run("ip address add 10.99.0.1/24 dev cni0");
+        let found: Vec<_> =
+            differences(&other, BOTH).expect("compared").iter().map(ToString::to_string).collect();
+        assert!(found.contains(
+            &"route fd00:244:2::/64 via fd00:192::12 metric 1024: expected none, found present".into()
+        ));
+        let expected = [
+            "bridge cni0 set up with MTU 1400",
+            "address 10.244.7.1/24 added to cni0",
+            "address 10.244.1.1/24 removed from cni0",
+            "address fd00:244:1::1/64 removed from cni0",
+            "address fe80::858:aff:fef4:101/64 removed from cni0",
+            "route 10.244.2.0/24 via 192.168.1.22 put in place of 10.244.2.0/24 via 192.168.1.12 metric 0 proto 112",
+            "route 10.244.9.0/24 via 192.168.1.19 put in place of blackhole 10.244.9.0/24 metric 0 proto 112",
+            "route fd00:244:2::/64 via fd00:192::12 metric 1024 removed",
+        ];
+        assert_eq!(applied(&other), expected);
+        assert_eq!(found.len(), expected.len());
+        assert_eq!(addresses_of("cni0"), ["10.99.0.1/24", "10.244.7.1/24"], "a stranger's address stays");
+        assert_eq!(applied(&other), [""; 0]);
+    });
+}
+
+#[test]
+fn routes_of_others_and_of_pods_stay() {
+    isolated(|| {
+        uplink();
+        run("ip route add 172.16.0.0/16 via 192.168.1.1");
+        run("ip route add 10.244.5.0/24 via 192.168.1.1 proto bird");
+        let pod = new_namespace();
+        wire(&pod, &routed(2, &[("10.244.1.9/32", "169.254.1.1")])).expect("wired");
+        applied(&node_plan(&peers()));
+        applied(&node_plan(&[]));
+        let kept = routes();
+        for route in [
+            "172.16.0.0/16 via 192.168.1.1 metric 0 proto 3",
+            "10.244.5.0/24 via 192.168.1.1 metric 0 proto 12",
+            "10.244.1.9/32 on the link metric 0 proto 112",
+        ] {
+            assert!(kept.iter().any(|found| found == route), "{route}");
+        }
+        assert_eq!(routes_of_the_node().len(), 1, "the pod's");
+    });
+}
+
+#[test]
+fn conflicts_are_found_before_anything_is_changed() {
+    isolated(|| {
+        uplink();
+        run("ip route add 10.244.2.0/24 via 192.168.1.1");
+        let plan = node_plan(&peers());
+        let error = apply(&plan, BOTH).expect_err("taken");
+        let Error::RouteTaken { found, .. } = &error else { panic!("{error}") };
+        assert_eq!(found, "10.244.2.0/24 via 192.168.1.1 metric 0 proto 3");
+        assert!(link_named("cni0").is_none() && routes_of_the_node().is_empty());
+        let found = differences(&plan, BOTH).expect("compared");
+        assert!(found.iter().any(|difference| difference.found == error.to_string()));
+
+        run("ip route del 10.244.2.0/24");
+        run("ip link add cni0 type bridge");
+        assert!(matches!(apply(&plan, BOTH), Err(Error::ForeignBridge(_))));
+        assert!(routes_of_the_node().is_empty());
+    });
+}
+
+#[test]
+fn a_next_hop_out_of_reach_is_named_and_does_not_stop_the_others() {
+    isolated(|| {
+        uplink();
+        let far = [to("10.244.3.0/24", "203.0.113.1"), to("10.244.4.0/24", "203.0.113.1")];
+        let plan = node_plan(&[far.as_slice(), &peers()].concat());
+        let error = apply(&plan, BOTH).expect_err("out of reach").to_string();
+        assert!(
+            error.starts_with("2 requests were refused: the kernel refused to add route 10.244.3.0/24 via"),
+            "{error}"
+        );
+        assert_eq!(routes_of_the_node().len(), 3);
+    });
+}
+
+#[test]
+fn taking_the_node_down_leaves_bridges_in_use_and_strangers() {
+    isolated(|| {
+        uplink();
+        applied(&node_plan(&peers()));
+        run("ip link add foreign type bridge");
+        let pod = new_namespace();
+        wire(&pod, &bridged(2, &["10.244.1.0/24"])).expect("wired");
+        let outcome = remove().expect("removed");
+        assert_eq!(outcome.changes.len(), 3, "{:?}", outcome.changes);
+        let kept: Vec<_> = outcome.kept.iter().map(ToString::to_string).collect();
+        assert_eq!(kept, ["bridge cni0: expected none, found one with 1 ports"]);
+        assert!(routes_of_the_node().is_empty());
+
+        super::super::unwire(&name("pw2")).expect("gone");
+        let outcome = remove().expect("removed");
+        let changes: Vec<_> = outcome.changes.iter().map(ToString::to_string).collect();
+        assert_eq!((changes, outcome.kept), (vec!["bridge cni0 removed".to_owned()], vec![]));
+        assert!(link_named("cni0").is_none() && link_named("foreign").is_some());
+    });
+}
+
+#[test]
+fn many_routes_fit_and_are_listed_whole() {
+    isolated(|| {
+        uplink();
+        let route = |n: u16| to(&format!("10.{}.{}.0/24", n >> 8, n & 0xff), "192.168.1.12");
+        let plan = NodePlan { bridges: vec![], routes: (0..1000).map(route).collect(), extra: vec![] };
+        assert_eq!(applied(&plan).len(), 1002);
+        assert_eq!(routes_of_the_node().len(), 1000);
+        assert_eq!(applied(&plan), [""; 0]);
+        assert_eq!(remove().expect("removed").changes.len(), 1000);
+    });
+}

@@ -1,0 +1,247 @@
+//! One pod's wiring: a veth pair, its host end connected as the plan says, its other end in the pod's
+//! namespace with addresses and routes. Whole or not at all.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+use ipnet::IpNet;
+use rustix::io::Errno;
+
+use crate::names::{InterfaceName, MacAddress};
+use crate::plan::{Checked, Wiring};
+
+use super::link::{self, Interface, Veth};
+use super::namespace::Namespace;
+use super::route::{self, Hop, Route};
+use super::socket::{Request, Socket};
+use super::sysctl::{Families, Sysctl, enable_ipv6, forwarding};
+use super::{DEFAULT_MTU, Error, Refused, address, bridge};
+
+/// What became true beyond the plan, for the CNI result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wired {
+    /// Of both ends of the veth, in bytes.
+    pub mtu: u32,
+    /// With bridge wiring.
+    pub bridge: Option<WiredBridge>,
+}
+
+/// The bridge of which the host's end is a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WiredBridge {
+    /// Its name.
+    pub name: InterfaceName,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// In bytes.
+    pub mtu: u32,
+}
+
+/// Wires a pod. The calling thread is in the node's network namespace.
+///
+/// If it fails, the veth is gone again. A bridge that was made for it, and forwarding, stay: they are the
+/// node's, and other pods may use them already.
+pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
+    let mut host = Socket::route()?;
+    for switch in forwarding(families(plan)) {
+        switch.ensure("1")?;
+    }
+    let (wired, master, before) = prepare(&mut host, plan)?;
+    let index = create_veth(&mut host, pod, plan, wired.mtu, master, before)?;
+    let end = Interface { index, name: plan.host_interface.as_str() };
+    match connect(&mut host, end, pod, plan) {
+        Ok(()) => Ok(wired),
+        Err(error) => Err(undo(&mut host, end, plan, error)),
+    }
+}
+
+/// What the result will say, the bridge's index, and the requests that give the bridge what it lacks.
+fn prepare(host: &mut Socket, plan: &Checked) -> Result<(Wired, Option<u32>, Vec<Request>), Error> {
+    let Wiring::Bridge { bridge: planned, .. } = &plan.wiring else {
+        let mtu = plan.mtu.unwrap_or(DEFAULT_MTU);
+        return Ok((Wired { mtu, bridge: None }, None, Vec::new()));
+    };
+    let found = bridge::find_or_create(host, planned)?;
+    let mac = found.hardware_address();
+    let mut requests = bridge::settle(&found, planned)?;
+    requests.extend(bridge::ensure_addresses(found.interface(), mac, planned));
+    let mtu = planned.mtu.unwrap_or(found.mtu);
+    let bridge = WiredBridge { name: planned.name.clone(), mac, mtu };
+    Ok((Wired { mtu: plan.mtu.unwrap_or(mtu), bridge: Some(bridge) }, Some(found.index), requests))
+}
+
+/// Has the veth made together with the requests `before` it, and returns the host end's index.
+fn create_veth(
+    host: &mut Socket,
+    pod: &Namespace,
+    plan: &Checked,
+    mtu: u32,
+    master: Option<u32>,
+    before: Vec<Request>,
+) -> Result<u32, Error> {
+    let veth = Veth {
+        near: &plan.host_interface,
+        near_mac: Some(plan.host_mac),
+        far: &plan.container_interface,
+        far_mac: Some(plan.mac),
+        mtu,
+        master,
+    };
+    let mut requests = before;
+    let last = requests.len();
+    requests.push(link::create_veth(&veth, pod.as_fd()));
+    let mut refused = host.attempt(&requests)?;
+    if let Some(refusal) = refused.pop_if(|refusal| refusal.position == last) {
+        return Err(name_taken(host, pod, plan, refusal));
+    }
+    let index = index_of(host, &plan.host_interface)?;
+    let end = Interface { index, name: plan.host_interface.as_str() };
+    Error::from_refusals(refused).map_err(|error| undo(host, end, plan, error))?;
+    Ok(index)
+}
+
+/// Which of the two names the kernel meant.
+fn name_taken(host: &Socket, pod: &Namespace, plan: &Checked, refusal: Refused) -> Error {
+    if refusal.errno != Errno::EXIST {
+        return refusal.into();
+    }
+    let (near, far) = (&plan.host_interface, &plan.container_interface);
+    let there = |name: &InterfaceName| Socket::route().and_then(|socket| socket.index_of(name.as_str()));
+    if let Ok(Some(_)) = host.index_of(near.as_str()) {
+        return Error::HostInterfaceTaken(near.clone());
+    }
+    match pod.run(|| there(far)) {
+        Ok(Ok(Some(_))) => Error::ContainerInterfaceTaken(far.clone()),
+        _ => refusal.into(),
+    }
+}
+
+/// The host's end first: when the other end comes up, both have their carrier, and what the kernel shall
+/// not do by itself must be said before.
+fn connect(host: &mut Socket, end: Interface<'_>, pod: &Namespace, plan: &Checked) -> Result<(), Error> {
+    host.apply(&host_requests(end, plan)?)?;
+    pod.run(|| configure_container(plan))?
+}
+
+fn host_requests(end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Error> {
+    let mut requests = vec![link::no_link_local(end)];
+    match plan.wiring {
+        Wiring::Bridge { hairpin: false, isolated: false, .. } => (),
+        Wiring::Bridge { hairpin, isolated, .. } => requests.push(link::set_port(end, hairpin, isolated)),
+        Wiring::Routed => {
+            if families(plan).ipv6 {
+                enable_ipv6(end.name)?;
+            }
+            requests.extend(routed_addresses(plan).into_iter().map(|prefix| address::add(end, prefix)));
+            requests.extend(routes_to_pod(end.index, plan).iter().map(route::add));
+        }
+    }
+    Ok(requests)
+}
+
+/// What the host's end carries when the pod is routed: every gateway of the plan, so that the node answers
+/// for it, and with IPv6 a link-local address, without which it cannot ask for the pod's hardware address.
+pub(super) fn routed_addresses(plan: &Checked) -> Vec<IpNet> {
+    let mut addresses: Vec<IpNet> = Vec::with_capacity(2);
+    let gateways = plan.addresses.iter().filter_map(|address| address.gateway);
+    for gateway in gateways.chain(plan.routes.iter().filter_map(|route| route.via)) {
+        let prefix = on_host_end(gateway);
+        if !addresses.contains(&prefix) {
+            addresses.push(prefix);
+        }
+    }
+    if families(plan).ipv6 && !addresses.iter().any(|prefix| is_ipv6_link_local(prefix.addr())) {
+        addresses.push(address::link_local(plan.host_mac));
+    }
+    addresses
+}
+
+/// A link-local prefix leads to the pod's own link-local address; other gateways stand for themselves.
+fn on_host_end(gateway: IpAddr) -> IpNet {
+    let host = IpNet::from(gateway);
+    if is_ipv6_link_local(gateway) { IpNet::new(gateway, 64).unwrap_or(host) } else { host }
+}
+
+fn is_ipv6_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// The node's routes to each of the pod's addresses.
+pub(super) fn routes_to_pod(interface: u32, plan: &Checked) -> Vec<Route> {
+    let to = |address: IpAddr| Route {
+        destination: IpNet::from(address),
+        hop: Hop::Link { interface },
+        mtu: None,
+        metric: None,
+    };
+    plan.addresses.iter().map(|address| to(address.prefix.addr())).collect()
+}
+
+/// Runs inside the pod's namespace.
+fn configure_container(plan: &Checked) -> Result<(), Error> {
+    let mut container = Socket::route()?;
+    let index = index_of(&container, &plan.container_interface)?;
+    let end = Interface { index, name: plan.container_interface.as_str() };
+    for (name, value) in &plan.sysctls {
+        Sysctl::named(name).set(value)?;
+    }
+    let mut requests = Vec::with_capacity(2 + plan.addresses.len() + plan.routes.len());
+    if families(plan).ipv6 {
+        enable_ipv6(end.name)?;
+    } else {
+        // Its announcements would be flooded to every port of the bridge, for nothing.
+        requests.push(link::no_link_local(end));
+    }
+    requests.push(link::set_up(end));
+    requests.extend(plan.addresses.iter().map(|planned| address::add(end, planned.prefix)));
+    requests.extend(container_routes(index, plan).iter().map(route::add));
+    container.apply(&requests)
+}
+
+/// The plan's routes, by the container's interface.
+pub(super) fn container_routes(interface: u32, plan: &Checked) -> Vec<Route> {
+    let onlink = plan.wiring == Wiring::Routed;
+    let hop = |via: Option<IpAddr>| match via {
+        Some(gateway) => Hop::Via { gateway, interface: Some(interface), onlink },
+        None => Hop::Link { interface },
+    };
+    let route = |planned: &crate::plan::Route| Route {
+        destination: planned.destination,
+        hop: hop(planned.via),
+        mtu: planned.mtu,
+        metric: planned.metric,
+    };
+    plan.routes.iter().map(route).collect()
+}
+
+fn families(plan: &Checked) -> Families {
+    Families::of(plan.addresses.iter().map(|address| &address.prefix))
+}
+
+fn index_of(socket: &Socket, name: &InterfaceName) -> Result<u32, Error> {
+    socket.index_of(name.as_str())?.ok_or_else(|| Error::InterfaceGone(name.clone()))
+}
+
+/// With the host's end go the other, and all addresses and routes of both.
+fn undo(host: &mut Socket, end: Interface<'_>, plan: &Checked, error: Error) -> Error {
+    match host.apply(&[link::delete(end)]) {
+        Ok(()) => error,
+        Err(left) => Error::NotUndone {
+            error: Box::new(error),
+            interface: plan.host_interface.clone(),
+            left: Box::new(left),
+        },
+    }
+}
+
+/// Takes a pod's wiring down: its veth, and with it the other end, all addresses and routes of both.
+///
+/// That it is gone already is success, and so is that a link which podwire did not make has its name: that
+/// one stays.
+pub fn unwire(host_interface: &InterfaceName) -> Result<(), Error> {
+    let mut host = Socket::route()?;
+    match link::find(&mut host, host_interface)? {
+        Some(found) if found.is_veth() && found.is_ours() => host.apply(&[link::delete(found.interface())]),
+        _ => Ok(()),
+    }
+}
