@@ -19,3 +19,4 @@
 pub mod leases;
 pub mod names;
 pub mod plan;
+pub mod state;
