@@ -19,4 +19,5 @@
 pub mod leases;
 pub mod names;
 pub mod plan;
+pub mod policy;
 pub mod state;
