@@ -1,0 +1,204 @@
+//! What a policy reaches of the host while it is asked: the leases and the log, counted.
+
+use ipnet::IpNet;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{HasSelf, Linker, WasmStr};
+
+use super::answer::{self, Field};
+use super::bindings::podwire::policy::{leases as wit_leases, log as wit_log, types as wit};
+use super::fault::Fault;
+use super::quota::Quota;
+use super::text::clean;
+use super::{limits, request};
+use crate::leases::{self, Steps, View};
+use crate::plan::check::Violation;
+
+/// How much a policy's note matters, as the policy says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// For the policy's author.
+    Debug,
+    /// For the record.
+    Info,
+    /// Something to look at.
+    Warn,
+    /// Something is wrong.
+    Error,
+}
+
+/// One line that a policy logged: short, and without control characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// How much it matters.
+    pub level: Level,
+    /// The line.
+    pub text: String,
+}
+
+/// The data of a policy's store.
+pub(super) struct Host<V> {
+    /// None: as if nobody held any address.
+    view: Option<V>,
+    steps: Steps,
+    calls: u32,
+    notes: Vec<Note>,
+    /// What is left of [`limits::LOG_BYTES`].
+    log_room: usize,
+    quota: Quota,
+    /// Why the host ended the call: wasmtime's error only says that it did.
+    fault: Option<Fault>,
+}
+
+impl<V: View> Host<V> {
+    pub(super) fn new() -> Self {
+        Self {
+            view: None,
+            steps: Steps(limits::LEASE_STEPS),
+            calls: 0,
+            notes: Vec::new(),
+            log_room: limits::LOG_BYTES,
+            quota: Quota::default(),
+            fault: None,
+        }
+    }
+
+    /// For wasmtime to ask before memory or a table grows.
+    pub(super) fn quota(&mut self) -> &mut Quota {
+        &mut self.quota
+    }
+
+    /// Before each call of the policy.
+    pub(super) fn begin(&mut self, view: Option<V>) {
+        self.view = view;
+        self.steps = Steps(limits::LEASE_STEPS);
+        self.calls = 0;
+        self.notes.clear();
+        self.log_room = limits::LOG_BYTES;
+        self.fault = None;
+    }
+
+    /// After each call of the policy.
+    pub(super) fn end(&mut self) -> Option<V> {
+        self.view.take()
+    }
+
+    pub(super) fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    pub(super) fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Why the call failed.
+    pub(super) fn explain(&mut self, error: &wasmtime::Error) -> Fault {
+        let last = self.notes.last().map(|note| note.text.as_str());
+        self.fault.take().or(self.quota.exceeded()).unwrap_or_else(|| Fault::of(error, last))
+    }
+
+    /// Ends the call of the policy.
+    fn stop(&mut self, fault: Fault) -> wasmtime::Error {
+        self.fault = Some(fault);
+        wasmtime::Error::msg("the host ended the call")
+    }
+
+    fn count_call(&mut self) -> wasmtime::Result<()> {
+        if self.calls == limits::HOST_CALLS {
+            return Err(self.stop(Fault::HostCalls));
+        }
+        self.calls += 1;
+        Ok(())
+    }
+
+    fn argument<T>(&mut self, argument: Result<T, Violation>) -> wasmtime::Result<T> {
+        argument.map_err(|violation| self.stop(Fault::Argument(violation)))
+    }
+
+    fn block(&mut self, block: wit::IpPrefix) -> wasmtime::Result<IpNet> {
+        self.argument(answer::block(Field::new("block"), block))
+    }
+
+    /// Asks the leases; without any, `otherwise` is the answer.
+    fn ask<T>(
+        &mut self,
+        question: impl FnOnce(&V, &mut Steps) -> Result<T, leases::Error>,
+        otherwise: impl FnOnce() -> T,
+    ) -> wasmtime::Result<T> {
+        let Some(view) = &self.view else { return Ok(otherwise()) };
+        question(view, &mut self.steps).map_err(|error| self.stop(Fault::Leases(error)))
+    }
+
+    fn note(&mut self, level: wit_log::Level, text: &str) {
+        match self.log_room.checked_sub(text.len()) {
+            Some(room) => {
+                self.log_room = room;
+                let level = match level {
+                    wit_log::Level::Debug => Level::Debug,
+                    wit_log::Level::Info => Level::Info,
+                    wit_log::Level::Warn => Level::Warn,
+                    wit_log::Level::Error => Level::Error,
+                };
+                self.notes.push(Note { level, text: clean(text, limits::LOG_BYTES) });
+            }
+            // The first line that has no room closes the log, so that no more are even looked at.
+            None => self.log_room = 0,
+        }
+    }
+}
+
+impl<V: View> wit_leases::Host for Host<V> {
+    fn holder_of(&mut self, address: wit::IpAddress) -> wasmtime::Result<Option<wit_leases::Holder>> {
+        self.count_call()?;
+        let holder = self.ask(|view, steps| view.holder_of(answer::ip(address), steps), || None)?;
+        Ok(holder.map(request::holder))
+    }
+
+    fn first_free(
+        &mut self,
+        block: wit::IpPrefix,
+        start: Option<wit::IpAddress>,
+    ) -> wasmtime::Result<Option<wit::IpAddress>> {
+        self.count_call()?;
+        let (block, start) = (self.block(block)?, start.map(answer::ip));
+        let free = self.ask(
+            |view, steps| view.first_free(block, start, steps),
+            || super::nobody::first_free(block, start),
+        )?;
+        Ok(free.map(request::ip))
+    }
+
+    fn last_taken(&mut self, block: wit::IpPrefix) -> wasmtime::Result<Option<wit::IpAddress>> {
+        self.count_call()?;
+        let block = self.block(block)?;
+        let last = self.ask(|view, steps| view.last_taken(block, steps), || None)?;
+        Ok(last.map(request::ip))
+    }
+
+    fn taken(&mut self, block: wit::IpPrefix) -> wasmtime::Result<u64> {
+        self.count_call()?;
+        let block = self.block(block)?;
+        self.ask(|view, steps| view.taken(block, steps), || 0)
+    }
+}
+
+/// A linker with the two interfaces of the contract, and nothing else.
+pub(super) fn linker<V: View + 'static>(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host<V>>> {
+    let mut linker = Linker::new(engine);
+    wit_leases::add_to_linker::<_, HasSelf<Host<V>>>(&mut linker, |host| host)?;
+    // Not by the generated function: that copies every message before the host can look at it, and thousands
+    // of a megabyte each would take seconds.
+    linker.instance("podwire:policy/log@0.1.0")?.func_wrap("log", log::<V>)?;
+    Ok(linker)
+}
+
+fn log<V: View + 'static>(
+    mut store: StoreContextMut<'_, Host<V>>,
+    (level, message): (wit_log::Level, WasmStr),
+) -> wasmtime::Result<()> {
+    store.data_mut().count_call()?;
+    if store.data().log_room > 0 {
+        let message = message.to_str(&store)?.into_owned();
+        store.data_mut().note(level, &message);
+    }
+    Ok(())
+}

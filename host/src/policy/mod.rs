@@ -1,0 +1,37 @@
+//! The sandbox: wasmtime, the contract's bindings, and the limits of a policy.
+//!
+//! Owns everything about WebAssembly: how components are compiled, which code may be loaded, what a policy
+//! can reach (the leases that it is shown and a log) and what a call of it may cost. A policy's answer
+//! leaves this room as plain data in the vocabulary of [`crate::plan`], or as an [`Error`] in an
+//! operator's words. Knows neither CNI nor netlink, nor where policies are kept.
+//!
+//! ```text
+//! Engine ──load──▶ Policy ──instantiate──▶ Instance ──add──▶ AddPlan, or a Refusal
+//! ```
+
+mod answer;
+mod bindings;
+mod engine;
+mod fault;
+mod host;
+#[cfg(feature = "compiler")]
+mod inspect;
+mod instance;
+pub mod limits;
+mod nobody;
+mod quota;
+mod request;
+mod settings;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use engine::Engine;
+pub use fault::{Error, Fault, Label, Trapped};
+pub use host::{Level, Note};
+#[cfg(feature = "compiler")]
+pub use inspect::{Import, Inspection, Unfit, inspect};
+pub use instance::{Instance, Policy, Spent, Verdict};
+pub use settings::abi_key;

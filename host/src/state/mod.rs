@@ -1,0 +1,229 @@
+//! Where everything lies on disk, and how files there are written and trusted.
+//!
+//! Owns paths, atomic replacement and the question whether somebody other than root could have written
+//! a file. Does not know what the files mean.
+//!
+//! | directory | with `--root DIR` | holds |
+//! | --- | --- | --- |
+//! | `/run/podwire` | `DIR/run` | leases: they describe namespaces, and die with the boot as those do |
+//! | `/var/lib/podwire` | `DIR/lib` | installed policies and their compiled code: they outlive a boot |
+//! | `/etc/podwire` | `DIR/etc` | what the operator writes |
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+mod trust;
+
+pub use trust::trusted;
+
+/// The environment variable that moves everything below one directory, like `--root`.
+pub const ROOT_VARIABLE: &str = "PODWIRE_ROOT";
+
+/// The directories of one podwire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// `/run/podwire`
+    pub run: PathBuf,
+    /// `/var/lib/podwire`
+    pub lib: PathBuf,
+    /// `/etc/podwire`
+    pub etc: PathBuf,
+}
+
+impl State {
+    /// The directories below `root`; without it, below the environment's `PODWIRE_ROOT`; without that,
+    /// the system's.
+    pub fn new(root: Option<&Path>) -> Self {
+        let from_environment =
+            || std::env::var_os(ROOT_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
+        match root.map(Path::to_owned).or_else(from_environment) {
+            Some(root) => Self { run: root.join("run"), lib: root.join("lib"), etc: root.join("etc") },
+            None => Self {
+                run: "/run/podwire".into(),
+                lib: "/var/lib/podwire".into(),
+                etc: "/etc/podwire".into(),
+            },
+        }
+    }
+
+    /// The database of leases.
+    pub fn leases_dir(&self) -> PathBuf {
+        self.run.join("leases")
+    }
+
+    /// Installed policies, a directory for each digest.
+    pub fn policies_dir(&self) -> PathBuf {
+        self.lib.join("policies")
+    }
+
+    /// The node's configuration, if the operator wrote one.
+    pub fn node_config(&self) -> PathBuf {
+        self.etc.join("node.json")
+    }
+}
+
+/// Why a file is not used or not written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call failed.
+    #[error("{path}: cannot {action}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Somebody other than root owns it.
+    #[error(
+        "{path} belongs to user {owner}, so what it holds is not trusted: `chown root {path}` after making \
+         sure of its contents"
+    )]
+    ForeignOwner {
+        /// The element of the path.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// Somebody other than its owner may write to it.
+    #[error(
+        "{path} can be written by others (mode {mode:03o}), so what it holds is not trusted: `chmod go-w \
+         {path}` after making sure of its contents"
+    )]
+    Writable {
+        /// The element of the path.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+impl Error {
+    /// For `map_err`: what was tried on which path.
+    pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { path: path.to_owned(), action, source }
+    }
+
+    /// Whether the file or directory simply is not there.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Puts `bytes` at `path`, readable by all: a reader sees the old file or the new one, and so does whoever
+/// looks after a power cut.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or(OsStr::new("file"));
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let temporary = directory.join(temporary_name(name));
+    let written = write_new(&temporary, bytes)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .and_then(|()| File::open(directory)?.sync_all());
+    if written.is_err() {
+        // Best effort: the error that matters is the first one.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.map_err(Error::io(path, "write"))
+}
+
+/// Points the symbolic link at `target`, in one step.
+pub fn link_atomically(path: &Path, target: &Path) -> Result<(), Error> {
+    let temporary = path.with_file_name(temporary_name(path.file_name().unwrap_or(OsStr::new("link"))));
+    let linked = std::os::unix::fs::symlink(target, &temporary)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .and_then(|()| File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all());
+    if linked.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    linked.map_err(Error::io(path, "link"))
+}
+
+/// Unique among the processes and threads that write at once; hidden from whoever lists the directory.
+fn temporary_name(name: &OsStr) -> OsString {
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    let thread = rustix::thread::gettid().as_raw_nonzero();
+    temporary.push(format!(".{thread}.tmp"));
+    temporary
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Left behind by a killed process that had our number: nobody else has it now.
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Opens a file for reading, unless it is a symbolic link.
+pub fn open_file(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+        .open(path)
+        .map_err(Error::io(path, "open"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_root_moves_everything() {
+        let state = State::new(Some(Path::new("/tmp/node1")));
+        assert_eq!(state.leases_dir(), Path::new("/tmp/node1/run/leases"));
+        assert_eq!(state.policies_dir(), Path::new("/tmp/node1/lib/policies"));
+        assert_eq!(state.node_config(), Path::new("/tmp/node1/etc/node.json"));
+    }
+
+    #[test]
+    fn writing_replaces_whole_files_and_leaves_nothing_beside_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        write_atomically(&path, b"old").unwrap();
+        write_atomically(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o022, 0);
+        assert_eq!(directory.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("taken");
+        std::fs::create_dir(&path).unwrap();
+        let error = write_atomically(&path, b"bytes").unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{}: cannot write: ", path.display())), "{error}");
+        assert_eq!(directory.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn links_are_switched_and_never_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        for target in ["one", "two"] {
+            write_atomically(&directory.path().join(target), b"bytes").unwrap();
+            link_atomically(&link, Path::new(target)).unwrap();
+            assert_eq!(std::fs::read_link(&link).unwrap(), Path::new(target));
+        }
+        assert!(open_file(&directory.path().join("two")).is_ok());
+        assert!(matches!(open_file(&link), Err(Error::Io { action: "open", .. })));
+        assert!(open_file(&directory.path().join("three")).unwrap_err().is_absent());
+    }
+}
