@@ -19,9 +19,6 @@
 pub mod attachment;
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod attachment;
-#[cfg(feature = "cli")]
-pub mod cli;
 pub mod cni;
 #[cfg(feature = "cli")]
 pub mod lab;
