@@ -16,6 +16,8 @@
 pub mod address;
 pub mod bridge;
 mod error;
+pub mod firewall;
+mod frame;
 mod inspect;
 pub mod link;
 pub mod namespace;

@@ -1,6 +1,7 @@
 //! What needs a kernel: every test in network and mount namespaces of its own, which die with its thread.
 #![allow(unsafe_code)]
 
+mod firewall;
 mod inspect;
 mod namespace;
 mod node;
