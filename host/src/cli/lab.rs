@@ -47,6 +47,6 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
         Command::Exec { name, command } => lab::exec(&name, &command),
         Command::Status => lab::status(),
         Command::Down => lab::down(),
-        Command::Hold => holder::hold(),
+        Command::Hold => holder::hold().map(|()| ExitCode::SUCCESS),
     }
 }

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
+use crate::net::sysctl::Families;
 use crate::net;
-use crate::node;
+use crate::node::{self, Decided};
+use crate::plan::Node;
 use crate::state::State;
 
 #[derive(Subcommand)]
@@ -23,38 +25,47 @@ pub(super) enum Command {
 pub(super) fn run(state: &State, command: &Command) -> Result<ExitCode> {
     match command {
         Command::Up => {
-            print_changes(&net::node::apply(&node::plan(state)?)?);
+            let Decided { node, plan } = node::decide(state)?;
+            print_outcome(&net::node::apply(&plan, families(&node))?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Down => {
-            print_changes(&net::node::remove()?);
+            print_outcome(&net::node::remove()?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Status => status(state),
     }
 }
 
-fn print_changes(changes: &[net::node::Change]) {
-    for change in changes {
+/// Packets are forwarded for the families of the cluster's pods.
+fn families(node: &Node) -> Families {
+    Families::of(&node.cluster)
+}
+
+fn print_outcome(outcome: &net::node::Outcome) {
+    for change in &outcome.changes {
         println!("{change}");
     }
-    if changes.is_empty() {
+    for kept in &outcome.kept {
+        println!("in use, and kept: {kept}");
+    }
+    if outcome.changes.is_empty() {
         println!("nothing to change");
     }
 }
 
 fn status(state: &State) -> Result<ExitCode> {
-    let plan = node::plan(state)?;
-    let differences = net::node::differences(&plan)?;
-    let findings = net::node::blocked_forwarding()?;
+    let Decided { node, plan } = node::decide(state)?;
+    let differences = net::node::differences(&plan, families(&node))?;
+    let findings = net::firewall::blocked_forwarding(&node.cluster);
     for difference in &differences {
         println!("differs: {difference}");
     }
-    for finding in &findings {
-        println!("blocked: {finding}");
-    }
     if !differences.is_empty() {
         println!("`podwire node up` makes it as it should be");
+    }
+    for finding in &findings {
+        println!("in the way: {finding}");
     }
     if differences.is_empty() && findings.is_empty() {
         println!("as it should be: {} bridges, {} routes", plan.bridges.len(), plan.routes.len());

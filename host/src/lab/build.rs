@@ -32,11 +32,11 @@ pub(super) fn build(mut lab: Lab) -> Result<Lab> {
     if lab.router {
         router(&lab)?;
     }
-    let peers = json!({ "peers": lab.nodes.iter().map(as_peer).collect::<Vec<_>>() });
     let router = lab.router;
+    let peers: Vec<Value> = lab.nodes.iter().filter(|_| !router).map(as_peer).collect();
     for node in &mut lab.nodes {
         machine(&node.name, node.address)?;
-        configure(node, if router { &json!({ "peers": [] }) } else { &peers })?;
+        configure(node, &peers)?;
         if router {
             default_route(node)?;
         }
@@ -136,13 +136,14 @@ fn as_peer(node: &Node) -> Value {
     json!({ "name": node.name, "addresses": [node.address], "pools": [node.pool] })
 }
 
-fn configure(node: &Node, peers: &Value) -> Result<()> {
+fn configure(node: &Node, peers: &[Value]) -> Result<()> {
     let state = State::new(Some(&node.root()));
     fs::create_dir_all(&state.etc)?;
     let mut this = as_peer(node);
     this["cluster"] = json!([CLUSTER]);
     write_atomically(&state.node_config(), &serde_json::to_vec_pretty(&this)?)?;
-    Ok(write_atomically(&state.peers(), &serde_json::to_vec_pretty(peers)?)?)
+    let peers = json!({ "peers": peers });
+    Ok(write_atomically(&state.peers(), &serde_json::to_vec_pretty(&peers)?)?)
 }
 
 fn node_up(node: &Node) -> Result<()> {

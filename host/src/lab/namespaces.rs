@@ -10,7 +10,7 @@ use rustix::mount::mount_bind;
 use rustix::thread::UnshareFlags;
 
 /// unshare(2), for flags that do not part the file descriptor table.
-pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
+pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     assert!(!flags.contains(UnshareFlags::FILES), "other threads' descriptors would be lost");
     // SAFETY: what makes unshare unsafe is a table of file descriptors of one's own, from which other
     // threads' descriptors are missing; it is excluded above.
@@ -18,7 +18,7 @@ pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
 }
 
 /// Makes a network namespace and gives it a name, as `ip netns add` does.
-pub fn make(name: &str) -> Result<PathBuf> {
+pub(super) fn make(name: &str) -> Result<PathBuf> {
     let path = Path::new("/run/netns").join(name);
     File::create_new(&path).with_context(|| path.display().to_string())?;
     // A thread has a network namespace of its own; with the thread, only the name is left.

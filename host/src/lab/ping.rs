@@ -14,14 +14,14 @@ const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST: u8 = 8;
 
 /// A pod's end: raw ICMP, opened inside its network namespace, where it stays.
-pub struct Endpoint {
+pub(super) struct Endpoint {
     socket: Socket,
     address: Ipv4Addr,
 }
 
 /// What became of one echo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// The answer came.
     Answered {
         /// From the request's sending to the answer's arrival.
@@ -39,7 +39,7 @@ pub enum Outcome {
 
 impl Endpoint {
     /// Opens it in the calling thread's network namespace.
-    pub fn open(address: Ipv4Addr) -> io::Result<Self> {
+    pub(super) fn open(address: Ipv4Addr) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
         socket.bind(&SocketAddr::V4(SocketAddrV4::new(address, 0)).into())?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
@@ -47,12 +47,12 @@ impl Endpoint {
     }
 
     /// The pod's address.
-    pub fn address(&self) -> Ipv4Addr {
+    pub(super) fn address(&self) -> Ipv4Addr {
         self.address
     }
 
     /// Sends an echo request to `other` and follows it there and back. `number` tells it from others.
-    pub fn ping(&self, other: &Endpoint, number: u16) -> Outcome {
+    pub(super) fn ping(&self, other: &Endpoint, number: u16) -> Outcome {
         let sent = Instant::now();
         let target = SocketAddr::V4(SocketAddrV4::new(other.address, 0));
         if let Err(error) = self.socket.send_to(&echo(ECHO_REQUEST, number), &target.into()) {

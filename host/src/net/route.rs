@@ -241,7 +241,7 @@ fn decode(body: &[u8]) -> Result<Option<Found>, DecodeError> {
         attributes.take(&attribute?)?;
     }
     let table = attributes.table.unwrap_or(header.table.into());
-    if table != RouteHeader::RT_TABLE_MAIN.into() || header.flags.contains(RouteFlags::Cloned) {
+    if table != u32::from(RouteHeader::RT_TABLE_MAIN) || header.flags.contains(RouteFlags::Cloned) {
         return Ok(None);
     }
     let address = attributes.destination.unwrap_or(unspecified);

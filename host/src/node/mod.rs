@@ -2,9 +2,10 @@
 
 pub mod config;
 
+use crate::leases::Empty;
 use crate::names::{Digest, PolicyName};
 use crate::plan::check::{self, Violation};
-use crate::plan::{NodePlan, NodeRequest, Refusal};
+use crate::plan::{Node, NodePlan, NodeRequest, Refusal};
 use crate::policy::{self, Engine};
 use crate::registry::{self, Registry};
 use crate::state::State;
@@ -44,8 +45,16 @@ pub enum Error {
     },
 }
 
+/// The node, and what shall be true on it.
+pub struct Decided {
+    /// As it is configured.
+    pub node: Node,
+    /// What its policy decided, and the checks let pass.
+    pub plan: NodePlan,
+}
+
 /// Asks the policy what shall be true on this node, and checks it.
-pub fn plan(state: &State) -> Result<NodePlan, Error> {
+pub fn decide(state: &State) -> Result<Decided, Error> {
     let settings = Settings::read(&state.node_config())?;
     let node = settings.node(None, None);
     let peers = config::read_peers(&state.peers(), &node.name)?;
@@ -53,12 +62,13 @@ pub fn plan(state: &State) -> Result<NodePlan, Error> {
 
     let registry = Registry::open(state);
     let installed = registry.active(&settings.policy.clone().unwrap_or_default())?;
-    let mut instance = registry.load(&Engine::new()?, &installed)?.instantiate()?;
+    let mut instance = registry.load(&Engine::new()?, &installed)?.instantiate::<Empty>()?;
     let (policy, digest) = (installed.name, installed.digest);
     match instance.node(&request)? {
-        Ok(plan) => {
-            check::node(&request, plan).map_err(|violation| Error::Broken { policy, digest, violation })
-        }
         Err(Refusal { message, .. }) => Err(Error::Refused { policy, digest, message }),
+        Ok(plan) => match check::node(&request, plan) {
+            Err(violation) => Err(Error::Broken { policy, digest, violation }),
+            Ok(plan) => Ok(Decided { node: request.node, plan }),
+        },
     }
 }

@@ -35,6 +35,18 @@ pub struct Note {
     pub text: String,
 }
 
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let level = match self.level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warning",
+            Level::Error => "error",
+        };
+        write!(f, "{level}: {}", self.text)
+    }
+}
+
 /// The data of a policy's store.
 pub(super) struct Host<V> {
     /// None: as if nobody held any address.

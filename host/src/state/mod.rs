@@ -61,6 +61,11 @@ impl State {
         self.lib.join("policies")
     }
 
+    /// The other nodes, if the operator named them.
+    pub fn peers(&self) -> PathBuf {
+        self.etc.join("peers.json")
+    }
+
     /// The node's configuration, if the operator wrote one.
     pub fn node_config(&self) -> PathBuf {
         self.etc.join("node.json")
