@@ -20,4 +20,5 @@ pub mod leases;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub mod registry;
 pub mod state;

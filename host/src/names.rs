@@ -97,6 +97,13 @@ name! {
     PolicyName, check_policy_name
 }
 
+impl Default for PolicyName {
+    /// The policy that podwire brings along.
+    fn default() -> Self {
+        Self("bridge".to_owned())
+    }
+}
+
 fn check_container_id(text: &str) -> Result<(), InvalidName> {
     check_token("container ID", text, MAX_CONTAINER_ID)
 }
