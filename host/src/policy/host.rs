@@ -130,13 +130,14 @@ impl<V: View> Host<V> {
         self.argument(answer::block(Field::new("block"), block))
     }
 
-    /// Asks the leases; without any, `otherwise` is the answer.
     fn ask<T>(
         &mut self,
-        question: impl FnOnce(&V, &mut Steps) -> Result<T, leases::Error>,
-        otherwise: impl FnOnce() -> T,
+        question: impl FnOnce(&dyn View, &mut Steps) -> Result<T, leases::Error>,
     ) -> wasmtime::Result<T> {
-        let Some(view) = &self.view else { return Ok(otherwise()) };
+        let view: &dyn View = match &self.view {
+            Some(view) => view,
+            None => &leases::Empty,
+        };
         question(view, &mut self.steps).map_err(|error| self.stop(Fault::Leases(error)))
     }
 
@@ -161,7 +162,7 @@ impl<V: View> Host<V> {
 impl<V: View> wit_leases::Host for Host<V> {
     fn holder_of(&mut self, address: wit::IpAddress) -> wasmtime::Result<Option<wit_leases::Holder>> {
         self.count_call()?;
-        let holder = self.ask(|view, steps| view.holder_of(answer::ip(address), steps), || None)?;
+        let holder = self.ask(|view, steps| view.holder_of(answer::ip(address), steps))?;
         Ok(holder.map(request::holder))
     }
 
@@ -172,24 +173,21 @@ impl<V: View> wit_leases::Host for Host<V> {
     ) -> wasmtime::Result<Option<wit::IpAddress>> {
         self.count_call()?;
         let (block, start) = (self.block(block)?, start.map(answer::ip));
-        let free = self.ask(
-            |view, steps| view.first_free(block, start, steps),
-            || super::nobody::first_free(block, start),
-        )?;
+        let free = self.ask(|view, steps| view.first_free(block, start, steps))?;
         Ok(free.map(request::ip))
     }
 
     fn last_taken(&mut self, block: wit::IpPrefix) -> wasmtime::Result<Option<wit::IpAddress>> {
         self.count_call()?;
         let block = self.block(block)?;
-        let last = self.ask(|view, steps| view.last_taken(block, steps), || None)?;
+        let last = self.ask(|view, steps| view.last_taken(block, steps))?;
         Ok(last.map(request::ip))
     }
 
     fn taken(&mut self, block: wit::IpPrefix) -> wasmtime::Result<u64> {
         self.count_call()?;
         let block = self.block(block)?;
-        self.ask(|view, steps| view.taken(block, steps), || 0)
+        self.ask(|view, steps| view.taken(block, steps))
     }
 }
 

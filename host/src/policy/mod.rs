@@ -18,13 +18,14 @@ mod host;
 mod inspect;
 mod instance;
 pub mod limits;
-mod nobody;
 mod quota;
 mod request;
 mod settings;
 #[cfg(test)]
+#[cfg(feature = "compiler")]
 pub(crate) mod testing;
 #[cfg(test)]
+#[cfg(feature = "compiler")]
 mod tests;
 mod text;
 
