@@ -12,11 +12,16 @@ use super::socket::{Request, Socket};
 use super::sysctl::enable_ipv6;
 use super::{Error, address};
 
-/// The bridge, made if it is missing. Two that make it at the same time both get it.
+/// The bridge, made if it is missing.
 pub fn find_or_create(socket: &mut Socket, plan: &Bridge) -> Result<Link, Error> {
-    if let Some(bridge) = find(socket, &plan.name)? {
-        return Ok(bridge);
+    match find(socket, &plan.name)? {
+        Some(bridge) => Ok(bridge),
+        None => create(socket, plan),
     }
+}
+
+/// Two that make a bridge at the same time both get it.
+pub(super) fn create(socket: &mut Socket, plan: &Bridge) -> Result<Link, Error> {
     let create = link::create_bridge(&plan.name, mac(plan)).tolerating(&[Errno::EXIST]);
     socket.apply(&[create])?;
     find(socket, &plan.name)?.ok_or(Error::BridgeGone(plan.name.clone()))

@@ -33,7 +33,8 @@ fn isolated(test: impl FnOnce() + Send) {
     match outcome {
         Ok(Ok(())) => (),
         Ok(Err(errno)) => {
-            let _ = writeln!(std::io::stderr(), "skipped, because namespaces need root: {errno}");
+            let line = format!("skipped, because namespaces need root: {errno}\n");
+            std::io::stderr().write_all(line.as_bytes()).expect("written");
         }
         Err(panic) => std::panic::resume_unwind(panic),
     }
