@@ -2,7 +2,7 @@
 //!
 //! Asks iproute2 and nft, not podwire's own netlink code: a test must not believe the one it tests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// A network interface.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Its name.
     pub name: String,
@@ -71,6 +72,11 @@ pub fn addresses() -> Vec<(String, IpNet)> {
     all
 }
 
+/// The addresses of one interface.
+pub fn addresses_of(interface: &str) -> Vec<IpNet> {
+    addresses().into_iter().filter(|(name, _)| name == interface).map(|(_, address)| address).collect()
+}
+
 /// Every route of every table, in words, without those that come with IPv6 link-local addresses.
 pub fn routes() -> BTreeSet<String> {
     let mut all = BTreeSet::new();
@@ -86,39 +92,54 @@ pub fn routes() -> BTreeSet<String> {
     all
 }
 
-/// What must not change when a call fails. Compared with `==`; its `Debug` form tells what differs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What must not change when a call fails: links, addresses, routes, rules and files, a line each.
+#[derive(Debug, Clone)]
 pub struct Snapshot {
-    links: BTreeSet<Link>,
-    addresses: Vec<(String, IpNet)>,
-    routes: BTreeSet<String>,
-    rules: String,
-    files: BTreeMap<PathBuf, Option<Vec<u8>>>,
+    directories: Vec<PathBuf>,
+    lines: BTreeSet<String>,
 }
 
 impl Snapshot {
     /// Of the calling thread's network namespace and the files under these directories.
     pub fn take(directories: &[&str]) -> Self {
-        let mut files = BTreeMap::new();
-        for directory in directories {
-            read_tree(Path::new(directory), &mut files);
-        }
-        let links = links().into_iter().collect();
-        let rules = run("nft", "list ruleset");
-        Self { links, addresses: addresses(), routes: routes(), rules, files }
+        let directories = directories.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let mut lines = BTreeSet::new();
+        lines.extend(links().iter().map(|link| format!("{link:?}")));
+        lines.extend(addresses().iter().map(|(name, address)| format!("address {address} of {name}")));
+        lines.extend(routes().iter().map(|route| format!("route {route}")));
+        lines.extend(run("nft", "list ruleset").lines().map(|rule| format!("rule {rule}")));
+        directories.iter().for_each(|directory| describe_tree(directory, &mut lines));
+        Self { directories, lines }
+    }
+
+    /// What has come (`+`) and gone (`-`) since, in the calling thread's network namespace.
+    pub fn changes(&self) -> Vec<String> {
+        let directories =
+            self.directories.iter().filter_map(|directory| directory.to_str()).collect::<Vec<_>>();
+        let now = Self::take(&directories).lines;
+        let gone = self.lines.difference(&now).map(|line| format!("- {line}"));
+        gone.chain(now.difference(&self.lines).map(|line| format!("+ {line}"))).collect()
+    }
+
+    /// Panics if anything has changed.
+    #[track_caller]
+    pub fn assert_unchanged(&self) {
+        let changes = self.changes();
+        assert!(changes.is_empty(), "this changed:\n{}", changes.join("\n"));
     }
 }
 
-/// Content by path; none for what cannot be read as a file, such as a directory or a namespace.
-fn read_tree(directory: &Path, files: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
+/// Path, size and digest of every file; of folders and of what cannot be read, such as a namespace, the path.
+fn describe_tree(directory: &Path, lines: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).expect("the directory is the test's own").flatten() {
         let path = entry.path();
         let kind = entry.file_type().expect("the file system tells file types");
         if kind.is_dir() {
-            read_tree(&path, files);
+            describe_tree(&path, lines);
         }
         let content = kind.is_file().then(|| fs::read(&path).ok()).flatten();
-        files.insert(path, content);
+        let content = content.map(|bytes| (bytes.len(), Sha256::digest(&bytes)));
+        lines.insert(format!("file {} {content:x?}", path.display()));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Network configurations, as a runtime derives them from a configuration list for one plugin.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
@@ -55,7 +55,10 @@ impl Network {
 
     /// The bridge's address in a pool: the first one.
     pub fn gateway(&self, pool: &IpNet) -> IpAddr {
-        pool.hosts().next().expect("a pool has addresses")
+        match pool.network() {
+            IpAddr::V4(network) => Ipv4Addr::from_bits(network.to_bits() + 1).into(),
+            IpAddr::V6(network) => Ipv6Addr::from_bits(network.to_bits() + 1).into(),
+        }
     }
 
     /// The JSON object for this plugin's standard input.

@@ -25,7 +25,7 @@ impl Plugin {
     pub fn under_test(node: &Node) -> Self {
         let path = std::env::var_os("PODWIRE_PLUGIN").map_or_else(beside_the_test, PathBuf::from);
         let hint = "build it with: cargo build -p podwire --bins (it must not lie in /run or /var/lib)";
-        assert!(path.is_file(), "{} is not there: {hint}", path.display());
+        let path = path.canonicalize().unwrap_or_else(|e| panic!("{}: {e}: {hint}", path.display()));
         Self { path, root: node.root().to_owned() }
     }
 
