@@ -1,1 +1,30 @@
+//! What podwire's integration tests stand on: a machine of a test's own, a plugin called as libcni calls
+//! it, and a real container runtime.
+//!
+//! | module | owns | must not know |
+//! | --- | --- | --- |
+//! | [`node`] | a private node: namespaces, mounts, pods | plugins |
+//! | [`kernel`] | what the kernel has: links, addresses, routes; and what files hold | plugins |
+//! | [`reach`] | whether packets arrive, and from whom | how the way was made |
+//! | [`network`] | network configurations | processes |
+//! | [`plugin`] | one call of a plugin: environment, standard input, what came back | pods' wiring |
+//! | [`containerd`] | a containerd of the test's own, its image and its CRI | podwire |
+//!
+//! The plugin under test is `podwire-cni` beside the tests, or the file that `PODWIRE_PLUGIN` names. If that
+//! file is called `bridge`, it is taken for the reference plugin of containernetworking-plugins and gets a
+//! configuration of its own: tests that the reference passes too show that the harness itself is right.
+//!
+//! Whatever cannot be set up panics: a test without its ground is a failed test. The one exception is a
+//! missing privilege, see [`node::Node::enter`].
 
+pub mod containerd;
+pub mod kernel;
+pub mod network;
+pub mod node;
+pub mod plugin;
+pub mod reach;
+
+pub use network::Network;
+pub use node::{Namespace, Node, Pod};
+pub use plugin::{Call, CniError, Outcome, Plugin};
+pub use reach::assert_reaches;

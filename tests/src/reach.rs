@@ -1,0 +1,57 @@
+//! Whether packets arrive, and from whom: real sockets in two namespaces.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use crate::node::Namespace;
+
+/// Long enough for duplicate address detection on a bridge, which the kernel gives a second or two.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two datagrams: the first ones may be lost while a port comes up.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Panics unless UDP and TCP from `from` reach `address` in `to`, and arrive with the source `source`.
+#[track_caller]
+pub fn assert_reaches(from: &Namespace, to: &Namespace, address: IpAddr, source: IpAddr) {
+    let way = format!("from {source} in {} to {address} in {}", from.path().display(), to.path().display());
+    let seen = udp_source(from, to, address).unwrap_or_else(|e| panic!("UDP {way}: {e}"));
+    assert_eq!(seen, source, "UDP {way}: the receiver saw another source");
+    let seen = tcp_source(from, to, address).unwrap_or_else(|e| panic!("TCP {way}: {e}"));
+    assert_eq!(seen, source, "TCP {way}: the receiver saw another source");
+}
+
+/// The source address with which a datagram arrives.
+pub fn udp_source(from: &Namespace, to: &Namespace, address: IpAddr) -> io::Result<IpAddr> {
+    let receiver = to.run(|| UdpSocket::bind((unspecified(address), 0)))?;
+    let sender = from.run(|| UdpSocket::bind((unspecified(address), 0)))?;
+    let target = SocketAddr::new(address, receiver.local_addr()?.port());
+    receiver.set_read_timeout(Some(RETRY))?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let sent = sender.send_to(b"podwire", target);
+        match receiver.recv_from(&mut [0; 16]) {
+            Ok((_, source)) => return Ok(source.ip()),
+            Err(silence) if Instant::now() > deadline => return Err(sent.err().unwrap_or(silence)),
+            Err(_) => {}
+        }
+    }
+}
+
+/// The source address of a connection, as the accepting side sees it.
+pub fn tcp_source(from: &Namespace, to: &Namespace, address: IpAddr) -> io::Result<IpAddr> {
+    let listener = to.run(|| TcpListener::bind((unspecified(address), 0)))?;
+    let target = SocketAddr::new(address, listener.local_addr()?.port());
+    let connection = from.run(|| TcpStream::connect_timeout(&target, PATIENCE))?;
+    let (_, source) = listener.accept()?;
+    drop(connection);
+    Ok(source.ip())
+}
+
+/// Binding to any address, not to `address`: an address that is still tentative cannot be bound to.
+fn unspecified(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}

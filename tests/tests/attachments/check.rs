@@ -1,0 +1,108 @@
+//! CHECK and STATUS: what is wrong is noticed, what is right passes.
+
+use std::path::Path;
+
+use podwire_tests::network::{V4, V6, VERSIONS};
+use podwire_tests::{Network, kernel};
+
+use crate::{Bench, SMALL, SMALL_HOLDS, ips};
+
+#[test]
+fn check_passes_right_after_add() {
+    for version in VERSIONS.into_iter().filter(|version| !version.starts_with("0.3")) {
+        let Some(bench) = Bench::new() else { return };
+        if bench.plugin.speaks(version) {
+            let network = Network::new(version, &[V4, V6]);
+            let (pod, result) = bench.wired(&network, "a");
+            bench.plugin.check(&network.after(&result), &pod).done();
+        }
+    }
+}
+
+/// Wires a pod, spoils something inside it, and panics unless CHECK then fails.
+fn assert_noticed(spoil: impl FnOnce(&str) + Send) {
+    let Some(bench) = Bench::new() else { return };
+    let network = Network::new("1.0.0", &[V4]);
+    let (pod, result) = bench.wired(&network, "a");
+    let network = network.after(&result);
+    bench.plugin.check(&network, &pod).done();
+    let address = ips(&result)[0].to_string();
+    pod.namespace.run(|| spoil(&address));
+    bench.plugin.check(&network, &pod).error();
+}
+
+#[test]
+fn check_notices_a_removed_route() {
+    assert_noticed(|_| kernel::ip("route delete default"));
+}
+
+#[test]
+fn check_notices_a_removed_address() {
+    assert_noticed(|address| {
+        kernel::ip(&format!("address delete {address} dev eth0"));
+        // The default route went with it: put back, the address alone is missing.
+        kernel::ip("address add 10.244.1.77/24 dev eth0");
+        kernel::ip("route replace default via 10.244.1.1 dev eth0");
+    });
+}
+
+#[test]
+fn check_notices_a_removed_interface() {
+    assert_noticed(|_| kernel::ip("link delete eth0"));
+}
+
+#[test]
+fn check_notices_a_replaced_interface() {
+    assert_noticed(|_| {
+        kernel::ip("link delete eth0");
+        kernel::ip("link add eth0 type veth peer name eth1");
+    });
+}
+
+#[test]
+fn check_notices_that_the_port_left_its_bridge() {
+    let Some(bench) = Bench::new() else { return };
+    let network = Network::new("1.0.0", &[V4]);
+    let (pod, result) = bench.wired(&network, "a");
+    let port = kernel::links().into_iter().find(|link| link.master == "cni0").expect("the pod's port");
+    kernel::ip(&format!("link set {} nomaster", port.name));
+    bench.plugin.check(&network.after(&result), &pod).error();
+}
+
+#[test]
+fn check_notices_that_the_lease_is_gone() {
+    let Some(bench) = Bench::new() else { return };
+    let network = Network::new("1.0.0", &[V4]);
+    let (pod, result) = bench.wired(&network, "a");
+    let kept_by_reference = Path::new("/var/lib/cni/networks");
+    let state = if bench.plugin.is_reference() { kept_by_reference } else { bench.node.root() };
+    std::fs::remove_dir_all(state).expect("a plugin that handed out an address has state");
+    bench.plugin.check(&network.after(&result), &pod).error();
+}
+
+#[test]
+fn status_turns_red_when_the_pool_is_full() {
+    let Some(bench) = Bench::new() else { return };
+    if bench.plugin.does_not_promise("STATUS") {
+        return;
+    }
+    let network = Network::new("1.1.0", &[SMALL]);
+    bench.plugin.status(&network).done();
+    let pods = bench.wired_all(&network, (0..SMALL_HOLDS).map(|i| format!("pod-{i}")));
+    assert_eq!(bench.plugin.status(&network).error().code, 50);
+    bench.plugin.del(&network, &pods[0]).done();
+    bench.plugin.status(&network).done();
+}
+
+#[test]
+fn status_changes_nothing() {
+    let Some(bench) = Bench::new() else { return };
+    if bench.plugin.does_not_promise("STATUS") {
+        return;
+    }
+    let network = Network::new("1.1.0", &[V4]);
+    let _pod = bench.wired(&network, "a");
+    let before = kernel::Snapshot::take(&[]);
+    bench.plugin.status(&network).done();
+    before.assert_unchanged();
+}
