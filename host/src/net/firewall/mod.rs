@@ -45,7 +45,7 @@ struct DroppingChain {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
-    /// `program` is iptables-legacy, or iptables, which is then a front end of nftables; for IPv6 likewise.
+    /// A chain of iptables': of the one before nftables, or of the one that is a front end of it.
     Iptables { legacy: bool, chain: String },
     /// "inet filter forward": family, table and chain.
     Nftables(String),
