@@ -71,6 +71,12 @@ impl Network {
         Value::Object(object)
     }
 
+    /// The configuration list of this plugin alone, as a runtime finds it in its folder.
+    pub fn list(&self, plugin: &Plugin) -> Value {
+        let only = self.configuration(plugin);
+        json!({ "cniVersion": only["cniVersion"], "name": only["name"], "plugins": [only] })
+    }
+
     fn for_podwire(&self) -> Value {
         let cluster = |pool: &IpNet| if pool.addr().is_ipv4() { "10.244.0.0/16" } else { "fd00:10:244::/48" };
         let cluster = self.pools.iter().map(cluster).collect::<Vec<_>>();

@@ -14,7 +14,7 @@ fn pods_get_addresses_reach_each_other_and_leave_nothing() {
     let Some(node) = Node::enter() else { return };
     let plugin = Plugin::under_test(&node);
     let network = Network::new(VERSION, &[V4]);
-    let containerd = Containerd::start(&node, &plugin, &network);
+    let containerd = Containerd::start(&node, &plugin, &network.list(&plugin));
     let client = containerd.client();
 
     let a = client.run_sandbox("a").expect("containerd wires a pod");
@@ -45,7 +45,7 @@ fn addresses_come_back_after_pods_are_gone() {
     let plugin = Plugin::under_test(&node);
     // Five addresses for pods.
     let network = Network::new(VERSION, &["10.244.1.0/29"]);
-    let containerd = Containerd::start(&node, &plugin, &network);
+    let containerd = Containerd::start(&node, &plugin, &network.list(&plugin));
     let client = containerd.client();
     for round in 0..2 {
         let run = |i| client.run_sandbox(&format!("pod-{round}-{i}")).expect("five addresses are free");
@@ -63,9 +63,23 @@ fn addresses_come_back_after_pods_are_gone() {
 fn dual_stack_pods_have_both_addresses() {
     let Some(node) = Node::enter() else { return };
     let plugin = Plugin::under_test(&node);
-    let containerd = Containerd::start(&node, &plugin, &Network::new(VERSION, &[V4, V6]));
+    let containerd = Containerd::start(&node, &plugin, &Network::new(VERSION, &[V4, V6]).list(&plugin));
     let pod = containerd.client().run_sandbox("a").expect("containerd wires a pod");
     let mut addresses: Vec<IpAddr> = vec![pod.ip.parse().expect("an address")];
     addresses.extend(pod.additional_ips.iter().map(|ip| ip.parse::<IpAddr>().expect("an address")));
     assert!(addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6), "{addresses:?}");
+}
+
+#[test]
+fn the_example_configuration_for_a_node_works() {
+    let Some(node) = Node::enter() else { return };
+    let plugin = Plugin::under_test(&node);
+    if plugin.does_not_promise("to take podwire's configuration") {
+        return;
+    }
+    let example = include_str!("../../deploy/10-podwire.conflist");
+    let list = serde_json::from_str(example).expect("the example is JSON");
+    let containerd = Containerd::start(&node, &plugin, &list);
+    let pod = containerd.client().run_sandbox("a").expect("containerd wires a pod");
+    assert!(Network::new(VERSION, &[V4]).pools()[0].contains(&pod.ip.parse::<IpAddr>().expect("an address")));
 }

@@ -14,10 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::kernel::eventually;
-use crate::network::Network;
 use crate::node::{Namespace, Node};
 use crate::plugin::{Plugin, REFERENCE_PLUGINS};
 
@@ -37,11 +36,12 @@ pub struct Containerd {
 }
 
 impl Containerd {
-    /// Starts it, imports the image and waits until it calls itself ready, network included.
-    pub fn start(node: &Node, plugin: &Plugin, network: &Network) -> Self {
+    /// Starts it with this configuration list, imports the image and waits until it calls itself ready, network
+    /// included.
+    pub fn start(node: &Node, plugin: &Plugin, list: &Value) -> Self {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let cgroup = format!("podwire-test-{}-{number}", std::process::id());
-        prepare(plugin, network);
+        prepare(plugin, list);
         let log = File::create(in_home("log")).expect("/run is the test's own");
         let supervisor = Command::new("sh")
             .args(["-c", SUPERVISOR, "supervise", &cgroup, "containerd", "--config"])
@@ -101,7 +101,7 @@ impl Drop for Containerd {
 }
 
 /// Folders, configuration, network configuration, plugins and image.
-fn prepare(plugin: &Plugin, network: &Network) {
+fn prepare(plugin: &Plugin, list: &Value) {
     for folder in ["bin", "conf"] {
         fs::create_dir_all(in_home(folder)).expect("/run is the test's own");
     }
@@ -110,7 +110,6 @@ fn prepare(plugin: &Plugin, network: &Network) {
     for name in ["loopback", "host-local"] {
         link_plugin(&Path::new(REFERENCE_PLUGINS).join(name), name);
     }
-    let list = configuration_list(&network.configuration(plugin));
     write(&in_home("conf/10-pods.conflist"), list.to_string().as_bytes());
     write(&in_home("config.toml"), configuration().as_bytes());
     write(&in_home("image.tar"), &image::archive());
@@ -119,11 +118,6 @@ fn prepare(plugin: &Plugin, network: &Network) {
 /// Linked, not copied: what a plugin finds beside its own file stays beside it.
 fn link_plugin(file: &Path, name: &str) {
     symlink(file, in_home("bin").join(name)).expect("/run is the test's own");
-}
-
-/// A list of one plugin, from that plugin's configuration.
-fn configuration_list(plugin: &Value) -> Value {
-    json!({ "cniVersion": plugin["cniVersion"], "name": plugin["name"], "plugins": [plugin] })
 }
 
 /// Every path moved into the home. Without CAP_SYS_RESOURCE, which build machines often lack, a container's

@@ -10,7 +10,7 @@ unshare=$!
     cat <&3 >/dev/null
     # The namespace's first process takes all others with it, and unshare ends after it.
     while kill -0 "$unshare"; do
-        kill -KILL $(cat "/proc/$unshare/task/$unshare/children")
+        kill -KILL "$(tr -d ' ' <"/proc/$unshare/task/$unshare/children")"
     done
 } 2>/dev/null &
 exec 3<&-
