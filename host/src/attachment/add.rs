@@ -19,7 +19,8 @@ pub(super) fn add(state: &State, request: &cni::Add) -> Result<String, Error> {
     let asked = deciding.question(&settings, request);
     let store = Store::open(&state.leases_dir())?;
     let attachment = decide(deciding, &store, asked, namespace_of(&request.netns, &pod))?;
-    let wired = net::wire(&pod, &attachment.intent.plan).map_err(|error| give_back(&store, &attachment, error))?;
+    let wired =
+        net::wire(&pod, &attachment.intent.plan).map_err(|error| give_back(&store, &attachment, error))?;
     Ok(result(request, &attachment, &wired))
 }
 
@@ -90,7 +91,9 @@ fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error
     };
     match release() {
         Ok(()) => Error::from(error),
-        Err(kept) => Error::from(error).with_details(format!("its addresses stay on record until DEL: {kept}")),
+        Err(kept) => {
+            Error::from(error).with_details(format!("its addresses stay on record until DEL: {kept}"))
+        }
     }
 }
 

@@ -14,7 +14,8 @@ pub(super) fn check(state: &State, request: &cni::Check) -> Result<(), Error> {
         None => None,
     };
     let attachment = on_record.ok_or_else(|| {
-        let what = format!("{} is not on record: it was deleted, or the node has booted since", request.attachment);
+        let what =
+            format!("{} is not on record: it was deleted, or the node has booted since", request.attachment);
         Error::new(Code::CHECK_DIFFERS, what)
     })?;
     let mut found = of_record(request, &attachment, &pod);

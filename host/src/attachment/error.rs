@@ -57,7 +57,9 @@ impl From<leases::Error> for Error {
 impl From<net::Error> for Error {
     fn from(error: net::Error) -> Self {
         let code = match &error {
-            net::Error::HostInterfaceTaken(_) | net::Error::ContainerInterfaceTaken(_) => Code::INTERFACE_EXISTS,
+            net::Error::HostInterfaceTaken(_) | net::Error::ContainerInterfaceTaken(_) => {
+                Code::INTERFACE_EXISTS
+            }
             net::Error::ForeignBridge { .. } | net::Error::NotABridge { .. } => Code::PLAN_BROKE_RULE,
             _ => Code::KERNEL_REFUSED,
         };

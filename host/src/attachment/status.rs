@@ -11,15 +11,15 @@ use crate::registry::Registry;
 use crate::state::State;
 
 pub(super) fn status(state: &State, request: &cni::Status) -> Result<(), Error> {
-    ready(state, request).map_err(|error| {
-        Error::new(Code::NOT_AVAILABLE, error.msg()).with_details(error.details())
-    })
+    ready(state, request)
+        .map_err(|error| Error::new(Code::NOT_AVAILABLE, error.msg()).with_details(error.details()))
 }
 
 fn ready(state: &State, request: &cni::Status) -> Result<(), Error> {
     let settings = Settings::read(&state.node_config())?;
     Deciding::<Empty>::prepare(state, &settings, &request.configuration, Registry::load)?.check_config()?;
-    let node = settings.node(request.configuration.pools.as_deref(), request.configuration.cluster.as_deref());
+    let node =
+        settings.node(request.configuration.pools.as_deref(), request.configuration.cluster.as_deref());
     for ipv4 in [true, false] {
         room(state, &node, ipv4)?;
     }
@@ -40,7 +40,10 @@ fn room(state: &State, node: &Node, ipv4: bool) -> Result<(), Error> {
         [] => Ok(()),
         full => {
             let names = full.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ");
-            Err(Error::new(Code::NOT_AVAILABLE, format!("no address is free in {names}: delete pods, or add a pool")))
+            Err(Error::new(
+                Code::NOT_AVAILABLE,
+                format!("no address is free in {names}: delete pods, or add a pool"),
+            ))
         }
     }
 }

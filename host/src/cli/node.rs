@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::net::sysctl::Families;
 use crate::net;
+use crate::net::sysctl::Families;
 use crate::node::{self, Decided};
 use crate::plan::Node;
 use crate::state::State;

@@ -71,7 +71,8 @@ fn call(arguments: &Arguments) -> Result<Input> {
 fn runtime_config(arguments: &Arguments) -> Result<Value> {
     let mut annotations = Map::new();
     for annotation in &arguments.annotations {
-        let (key, value) = annotation.split_once('=').with_context(|| format!("{annotation:?} is not KEY=VALUE"))?;
+        let (key, value) =
+            annotation.split_once('=').with_context(|| format!("{annotation:?} is not KEY=VALUE"))?;
         annotations.insert(key.to_owned(), value.into());
     }
     Ok(json!({ "ips": arguments.addresses, "io.kubernetes.cri.pod-annotations": annotations }))
@@ -84,7 +85,9 @@ fn configuration(path: &Path) -> Result<Map<String, Value>> {
         serde_json::from_slice(&text).with_context(|| format!("{} is no JSON object", path.display()))?;
     let Some(Value::Array(plugins)) = outer.remove("plugins") else { return Ok(outer) };
     let ours = plugins.into_iter().find(|plugin| plugin["type"] == "podwire");
-    let Some(Value::Object(mut ours)) = ours else { bail!("{} has no plugin of type podwire", path.display()) };
+    let Some(Value::Object(mut ours)) = ours else {
+        bail!("{} has no plugin of type podwire", path.display())
+    };
     for key in ["name", "cniVersion"] {
         ours.extend(outer.remove_entry(key));
     }

@@ -58,7 +58,10 @@ fn switch() -> Result<()> {
     let made = namespaces::make("switch")?;
     Namespace::open(&made)?.run(|| -> Result<()> {
         let mut socket = Socket::route()?;
-        socket.apply(&[link::create_bridge(&name(SWITCH)?, MacAddress([0x0a, 0x58, 0xc0, 0xa8, 0x01, 0x00]))])?;
+        socket.apply(&[link::create_bridge(
+            &name(SWITCH)?,
+            MacAddress([0x0a, 0x58, 0xc0, 0xa8, 0x01, 0x00]),
+        )])?;
         let index = index_of(&socket, SWITCH)?;
         Ok(socket.apply(&[link::set_up(Interface { index, name: SWITCH })])?)
     })?
@@ -106,7 +109,9 @@ fn in_machine(machine: &Namespace, requests: impl FnOnce(&Socket) -> Result<Vec<
 fn router(lab: &Lab) -> Result<()> {
     machine("router", Lab::router_address())?;
     let router = Namespace::open(&namespace("router"))?;
-    in_machine(&router, |_| Ok(lab.nodes.iter().map(|n| route::add(&via(n.pool, n.address))).collect()))?;
+    in_machine(&router, |_| {
+        Ok(lab.nodes.iter().map(|n| route::add_static(&via(n.pool, n.address))).collect())
+    })?;
     for node in &lab.nodes {
         say("router", &format!("route {} via {}", node.pool, node.address));
     }
@@ -124,7 +129,7 @@ fn default_route(node: &Node) -> Result<()> {
     let everything = Ipv4Net::default();
     say(&node.name, &format!("default route via {}", Lab::router_address()));
     let machine = Namespace::open(&namespace(&node.name))?;
-    in_machine(&machine, |_| Ok(vec![route::add(&via(everything, Lab::router_address()))]))
+    in_machine(&machine, |_| Ok(vec![route::add_static(&via(everything, Lab::router_address()))]))
 }
 
 fn via(destination: Ipv4Net, gateway: Ipv4Addr) -> Route {

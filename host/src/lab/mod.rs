@@ -55,8 +55,12 @@ pub fn ping_all() -> Result<ExitCode> {
         }
     }
     times.sort_unstable();
-    let median = times.get(times.len() / 2).copied().unwrap_or_default();
-    println!("\n{} of {pairs} pairs answered, median {}, source addresses unchanged", pairs - bad, show(median));
+    let median =
+        times.get(times.len() / 2).map(|median| format!(", median {}", show(*median))).unwrap_or_default();
+    println!(
+        "\n{} of {pairs} pairs answered, with the sender's own address as the source{median}",
+        pairs - bad
+    );
     Ok(if bad == 0 && pairs > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -138,7 +142,9 @@ fn record() -> PathBuf {
 fn entered() -> Result<Lab> {
     holder::enter()?;
     let text = fs::read(record()).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => anyhow::anyhow!("the lab is being built: try again when `lab up` has ended"),
+        io::ErrorKind::NotFound => {
+            anyhow::anyhow!("the lab is being built: try again when `lab up` has ended")
+        }
         _ => error.into(),
     })?;
     serde_json::from_slice(&text).context("the lab's own record is damaged: `podwire lab down` ends it")

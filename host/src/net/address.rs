@@ -12,9 +12,10 @@ use rustix::io::Errno;
 
 use crate::names::MacAddress;
 
+use super::Error;
 use super::link::Interface;
 use super::socket::{Request, Socket};
-use super::{Error, PROTOCOL};
+use crate::plan::marks::PROTOCOL;
 
 /// Gives an interface an address, at once in use: nobody else has it, the leases see to that, so that
 /// IPv6 need not ask on the link first (duplicate address detection takes over a second).

@@ -6,8 +6,9 @@ use sha2::{Digest, Sha256};
 
 use crate::names::{InterfaceName, MacAddress};
 use crate::plan::Bridge;
+use crate::plan::marks::{ALIAS, GROUP};
 
-use super::link::{self, ALIAS, GROUP, Interface, Link};
+use super::link::{self, Interface, Link};
 use super::socket::{Request, Socket};
 use super::sysctl::enable_ipv6;
 use super::{Error, address};

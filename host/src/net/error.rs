@@ -7,8 +7,8 @@ use netlink_packet_core::DecodeError;
 use rustix::io::Errno;
 
 use crate::names::InterfaceName;
+use crate::plan::marks::ALIAS;
 
-use super::link::ALIAS;
 use super::namespace::NamespaceError;
 
 /// One request that the kernel refused.

@@ -13,7 +13,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 
 use crate::names::{InterfaceName, MacAddress};
-use crate::plan::{Bridge, Checked, Wiring};
+use crate::plan::{Bridge, Checked, Wiring, marks};
 
 use super::link::{self, Link};
 use super::namespace::Namespace;
@@ -152,7 +152,7 @@ impl Report {
     fn host_end(&mut self, end: &Link, plan: &Checked) {
         let name = format!("host interface {}", plan.host_interface);
         self.veth(end, &name, plan.host_mac, plan.mtu);
-        self.compare(format!("group of {name}"), link::GROUP, end.group);
+        self.compare(format!("group of {name}"), marks::GROUP, end.group);
     }
 
     /// What both ends have.

@@ -16,15 +16,10 @@ use netlink_packet_route::link::{
 use rustix::io::Errno;
 
 use crate::names::{InterfaceName, MacAddress};
+use crate::plan::marks::{ALIAS, GROUP};
 
 use super::Error;
 use super::socket::{Request, Socket};
-
-/// The link group of everything that podwire makes: "pwrd". `ip link show group 1886876260` lists it.
-pub const GROUP: u32 = 0x7077_7264;
-
-/// The alias by which an operator hands a bridge over, and by which `ip link` shows one of ours.
-pub const ALIAS: &str = "podwire";
 
 /// An interface to act on: the kernel wants its index, the operator its name.
 #[derive(Debug, Clone, Copy)]

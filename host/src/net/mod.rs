@@ -5,9 +5,11 @@
 //!
 //! | what | how podwire's own is told apart | why that way |
 //! | --- | --- | --- |
-//! | veth, bridge | link group [`link::GROUP`] | the kernel takes it in the message that creates the link: no moment without |
-//! | bridge handed over by an operator | alias [`link::ALIAS`] | `ip link set dev cni0 alias podwire` is easy to say, and `ip link` shows it |
-//! | route, bridge address | protocol number [`PROTOCOL`] | made for this: `ip route show proto 112` |
+//! | veth, bridge | link group [`marks::GROUP`] | the kernel takes it in the message that creates the link: no moment without |
+//! | bridge handed over by an operator | alias [`marks::ALIAS`] | `ip link set dev cni0 alias podwire` is easy to say, and `ip link` shows it |
+//! | route, bridge address | protocol number [`marks::PROTOCOL`] | made for this: `ip route show proto 112` |
+//!
+//! [`marks`]: crate::plan::marks
 //!
 //! Everything that one namespace needs goes out in as few sends as possible; requests in one send are
 //! carried out in order, also after one of them was refused. So none may harm a stranger's interface when
@@ -33,10 +35,6 @@ mod wiring;
 pub use error::{Error, Refused};
 pub use inspect::{Difference, inspect};
 pub use wiring::{Wired, WiredBridge, unwire, wire};
-
-/// The number with which podwire marks its routes and its bridges' addresses (`rtm_protocol`, and
-/// `IFA_PROTO` from Linux 5.18 on). In nobody's use in iproute2's rt_protos.
-pub const PROTOCOL: u8 = 112;
 
 /// What podwire uses where nothing else is said: what the kernel gives a veth (`ETH_DATA_LEN`).
 pub const DEFAULT_MTU: u32 = 1500;

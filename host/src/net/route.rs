@@ -9,14 +9,15 @@ use netlink_packet_core::{
     DecodeError, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NlaBuffer, NlasIterator, parse_ip, parse_u32,
 };
 use netlink_packet_route::route::{
-    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteScope, RouteType,
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
+use super::Error;
 use super::address::family;
 use super::socket::{Request, Socket};
-use super::{Error, PROTOCOL};
+use crate::plan::marks::PROTOCOL;
 
 /// The metric of an IPv6 route for which none was given (`IP6_RT_PRIO_USER`, net/ip6_route.h).
 const IPV6_METRIC: u32 = 1024;
@@ -80,28 +81,35 @@ fn write_route(f: &mut fmt::Formatter<'_>, destination: IpNet, hop: Hop) -> fmt:
 /// Adds a route; one of the same destination and metric is an error.
 pub fn add(route: &Route) -> Request {
     let step = format!("add route {route}");
-    Request::new(RouteNetlinkMessage::NewRoute(message(route)), NLM_F_CREATE | NLM_F_EXCL, step)
+    Request::new(RouteNetlinkMessage::NewRoute(message(route, PROTOCOL)), NLM_F_CREATE | NLM_F_EXCL, step)
+}
+
+/// Adds a route as a person would, who wants podwire to leave it alone.
+pub fn add_static(route: &Route) -> Request {
+    let step = format!("add route {route}");
+    let message = message(route, RouteProtocol::Static.into());
+    Request::new(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL, step)
 }
 
 /// Puts a route in the place of the one with the same destination and metric.
 pub fn replace(route: &Route) -> Request {
     let step = format!("replace route {route}");
-    Request::new(RouteNetlinkMessage::NewRoute(message(route)), NLM_F_CREATE | NLM_F_REPLACE, step)
+    Request::new(RouteNetlinkMessage::NewRoute(message(route, PROTOCOL)), NLM_F_CREATE | NLM_F_REPLACE, step)
 }
 
 /// Removes a route of podwire's: the kernel leaves those of another protocol number alone.
 pub fn delete(route: &Route) -> Request {
     let step = format!("delete route {route}");
-    Request::new(RouteNetlinkMessage::DelRoute(message(route)), 0, step).tolerating(&[Errno::SRCH])
+    Request::new(RouteNetlinkMessage::DelRoute(message(route, PROTOCOL)), 0, step).tolerating(&[Errno::SRCH])
 }
 
-fn message(route: &Route) -> RouteMessage {
+fn message(route: &Route, protocol: u8) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
         address_family: family(route.destination.addr()),
         destination_prefix_length: route.destination.prefix_len(),
         table: RouteHeader::RT_TABLE_MAIN,
-        protocol: PROTOCOL.into(),
+        protocol: protocol.into(),
         kind: RouteType::Unicast,
         ..RouteHeader::default()
     };

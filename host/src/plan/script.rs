@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use ipnet::IpNet;
 
-use super::marks::{BRIDGE_ALIAS, LINK_GROUP, ROUTE_PROTOCOL};
+use super::marks::{ALIAS, GROUP, PROTOCOL};
 use super::{Bridge, Checked, NextHop, NodePlan, Route, Wiring};
 
 /// The script of one ADD.
@@ -44,7 +44,7 @@ pub fn node(plan: &NodePlan) -> String {
             NextHop::Blackhole => format!("blackhole {}", route.destination),
         };
         let metric = route.metric.map(|m| format!(" metric {m}")).unwrap_or_default();
-        script.line(format_args!("ip route replace {to}{metric} proto {ROUTE_PROTOCOL}"));
+        script.line(format_args!("ip route replace {to}{metric} proto {PROTOCOL}"));
     }
     script.text
 }
@@ -69,7 +69,7 @@ impl Script {
         self.line(format_args!(
             "ip link show {name} >/dev/null 2>&1 || ip link add name {name}{mtu} type bridge"
         ));
-        self.line(format_args!("ip link set dev {name} alias {BRIDGE_ALIAS} up"));
+        self.line(format_args!("ip link set dev {name} alias {ALIAS} up"));
         for address in &bridge.addresses {
             self.line(format_args!("ip address replace {address} dev {name}{}", no_dad(address)));
         }
@@ -88,7 +88,7 @@ impl Script {
         let (host, container) = (&plan.host_interface, &plan.container_interface);
         let mtu = plan.mtu.map(|m| format!(" mtu {m}")).unwrap_or_default();
         self.line(format_args!(
-            "ip link add name {host} address {}{mtu} group {LINK_GROUP} type veth \\\n    peer name {container} address {}{mtu} netns \"$NETNS\"",
+            "ip link add name {host} address {}{mtu} group {GROUP} type veth \\\n    peer name {container} address {}{mtu} netns \"$NETNS\"",
             plan.host_mac, plan.mac
         ));
         self.line(format_args!("ip link set dev {host} addrgenmode none"));
@@ -131,7 +131,7 @@ impl Script {
         }
         for address in &plan.addresses {
             let to = IpNet::from(address.prefix.addr());
-            self.line(format_args!("ip route add {to} dev {host} proto {ROUTE_PROTOCOL}"));
+            self.line(format_args!("ip route add {to} dev {host} proto {PROTOCOL}"));
         }
         self.forwarding(plan.addresses.iter().map(|a| &a.prefix));
     }

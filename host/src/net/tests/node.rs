@@ -3,11 +3,11 @@ use rustix::net::{AddressFamily, RecvFlags, SocketType, bind, recv, socket};
 
 use crate::plan::{NextHop, NodePlan, NodeRoute};
 
-use super::super::link::ALIAS;
 use super::super::node::{apply, differences, remove};
 use super::super::sysctl::Families;
 use super::super::{Error, wire};
 use super::*;
+use crate::plan::marks::ALIAS;
 
 const BOTH: Families = Families { ipv4: true, ipv6: true };
 

@@ -5,12 +5,13 @@ use rustix::io::Errno;
 use crate::plan::{Checked, Route, Wiring};
 
 use super::super::bridge;
-use super::super::link::{self, ALIAS, GROUP};
+use super::super::link;
 use super::super::namespace::Namespace;
 use super::super::socket::Socket;
 use super::super::sysctl::Sysctl;
 use super::super::{Error, Refused, unwire, wire};
 use super::*;
+use crate::plan::marks::{ALIAS, GROUP};
 
 const V4: &str = "10.244.1.0/24";
 const V6: &str = "fd00:244:1::/64";
