@@ -76,6 +76,9 @@ find_linker() {
 set_flags() {
     separator=$(printf '\037')
     CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$root=podwire"
+    # With the component rust-src the compiler finds the sources of core here; without, it calls them so.
+    commit=$(rustc -vV | sed -n 's/^commit-hash: //p')
+    CARGO_ENCODED_RUSTFLAGS="$CARGO_ENCODED_RUSTFLAGS$separator--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rustc/$commit"
     for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
         CARGO_ENCODED_RUSTFLAGS="$CARGO_ENCODED_RUSTFLAGS$separator--remap-path-prefix=$sources=crates"
     done
