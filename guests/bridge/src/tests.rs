@@ -1,0 +1,190 @@
+extern crate std;
+
+use alloc::vec;
+
+use podwire_sdk::testing::{FakeLeases, add_request, node, prefixes};
+use podwire_sdk::{Peer, RefusalReason, Wiring, config};
+
+use super::*;
+
+const V4: &str = "10.244.1.0/24";
+const V6: &str = "fd00:10:244:1::/64";
+
+fn script(config: &str) -> Script {
+    config::read(config).expect("a configuration")
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// An ADD on a node with these pools; asked is a requested address or nothing.
+fn add(leases: &mut FakeLeases, pools: &[&str], asked: &[&str]) -> Result<AddPlan, Refusal> {
+    let mut request = add_request("0abc", pools);
+    request.requested_addresses = prefixes(asked);
+    let plan = script("{}").add(&request, leases)?;
+    leases.record(&request, &plan);
+    Ok(plan)
+}
+
+fn addresses_of(plan: &AddPlan) -> Vec<String> {
+    plan.addresses.iter().map(|address| address.prefix.to_string()).collect()
+}
+
+#[test]
+fn the_lectures_script() {
+    let plan = add(&mut FakeLeases::new(), &[V4], &[]).expect("a plan");
+    let bridge = Bridge { name: "cni0".into(), addresses: prefixes(&["10.244.1.1/24"]), mtu: None };
+    let port = BridgePort { bridge, hairpin: true, isolated: false };
+    let expected = AddPlan::port_of(port)
+        .address(prefixes(&["10.244.1.2/24"])[0], Some(ip("10.244.1.1")))
+        .default_route(ip("10.244.1.1"));
+    assert_eq!(plan, expected);
+}
+
+#[test]
+fn the_configuration_is_followed() {
+    let script = script(r#"{"bridge": "br7", "mtu": 9000, "hairpin": false, "isolated": true}"#);
+    let plan = script.add(&add_request("0abc", &[V4]), &FakeLeases::new()).expect("a plan");
+    let Wiring::Bridge(port) = plan.wiring else { panic!("no port of a bridge") };
+    assert_eq!((port.hairpin, port.isolated), (false, true));
+    assert_eq!((port.bridge.name.as_str(), port.bridge.mtu), ("br7", Some(9000)));
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_its_key() {
+    for (text, named) in [
+        (r#"{"bridge": "a/b"}"#, "bridge"),
+        (r#"{"bridge": ""}"#, "bridge"),
+        (r#"{"mtu": 67}"#, "mtu 67"),
+        (r#"{"mtu": 65536}"#, "mtu 65536"),
+        (r#"{"mtu": -1}"#, "-1"),
+        (r#"{"hairpins": true}"#, "did you mean `hairpin`?"),
+    ] {
+        let refusal = config::read::<Script>(text).and_then(|script| script.check()).expect_err(text);
+        assert_eq!(refusal.reason, RefusalReason::InvalidConfig, "{text}");
+        assert!(refusal.message.contains(named), "{text}: {refusal}");
+    }
+    assert_eq!(script(r#"{"mtu": 65535}"#).check(), Ok(()));
+}
+
+#[test]
+fn dual_stack_has_an_address_a_gateway_and_a_default_route_per_family() {
+    let plan = add(&mut FakeLeases::new(), &[V4, V6], &[]).expect("a plan");
+    assert_eq!(addresses_of(&plan), ["10.244.1.2/24", "fd00:10:244:1::2/64"]);
+    assert_eq!(plan.routes.len(), 2);
+    assert!(Family::BOTH.into_iter().all(|family| plan.has_default_route(family)));
+    assert!(plan.routes.iter().all(|r| r.via
+        == nth(if r.destination.addr().is_ipv4() { prefixes(&[V4])[0] } else { prefixes(&[V6])[0] }, 1)));
+}
+
+#[test]
+fn ipv6_alone_works() {
+    let plan = add(&mut FakeLeases::new(), &[V6], &[]).expect("a plan");
+    assert_eq!(addresses_of(&plan), ["fd00:10:244:1::2/64"]);
+    assert_eq!(plan.routes[0].destination, prefixes(&["::/0"])[0]);
+    assert_eq!(plan.routes[0].via, Some(ip("fd00:10:244:1::1")));
+}
+
+#[test]
+fn addresses_go_round() {
+    let mut leases = FakeLeases::new();
+    let mut next = || add(&mut leases, &["10.244.1.0/29"], &[]).map(|plan| addresses_of(&plan).remove(0));
+    for last in 2..=6 {
+        assert_eq!(next(), Ok(format!("10.244.1.{last}/29")));
+    }
+    let refusal = next().expect_err("the pool is full");
+    assert_eq!(refusal.reason, RefusalReason::Exhausted);
+    assert!(refusal.message.contains("10.244.1.0/29 (5 held)"), "{refusal}");
+    leases.release(ip("10.244.1.4"));
+    leases.release(ip("10.244.1.3"));
+    let mut next = || add(&mut leases, &["10.244.1.0/29"], &[]).map(|plan| addresses_of(&plan).remove(0));
+    assert_eq!(next(), Ok("10.244.1.3/29".into()), "beyond the last, by way of the gateway");
+    assert_eq!(next(), Ok("10.244.1.4/29".into()));
+}
+
+#[test]
+fn pools_of_a_family_are_tried_in_order() {
+    let mut leases = FakeLeases::new();
+    let pools = ["10.244.1.0/30", "10.244.9.0/30"];
+    let first = add(&mut leases, &pools, &[]).expect("a plan");
+    assert_eq!(addresses_of(&first), ["10.244.1.2/30"]);
+    let second = add(&mut leases, &pools, &[]).expect("a plan");
+    assert_eq!(addresses_of(&second), ["10.244.9.2/30"]);
+    assert_eq!(second.routes[0].via, Some(ip("10.244.9.1")));
+    let refusal = add(&mut leases, &pools, &[]).expect_err("both are full");
+    assert!(refusal.message.contains("10.244.1.0/30 (1 held), 10.244.9.0/30 (1 held)"), "{refusal}");
+}
+
+#[test]
+fn requested_addresses_are_honoured() {
+    let plan = add(&mut FakeLeases::new(), &[V4, V6], &["10.244.1.77", "10.244.1.78/32"]).expect("a plan");
+    assert_eq!(addresses_of(&plan), ["10.244.1.77/24", "10.244.1.78/24", "fd00:10:244:1::2/64"]);
+    assert_eq!(plan.routes.len(), 2, "one default route per family");
+}
+
+#[test]
+fn a_requested_address_that_cannot_be_had_is_denied_with_the_reason() {
+    let mut leases = FakeLeases::new();
+    add(&mut leases, &[V4], &["10.244.1.7"]).expect("a plan");
+    for (asked, why) in [
+        ("10.244.1.7", "is held by eth0 of container 0abc in network pods"),
+        ("10.244.2.7", "is in no pool of node n1, which has 10.244.1.0/24"),
+        ("fd00::7", "is in no pool"),
+        ("10.244.1.1", "is the bridge's own"),
+    ] {
+        let refusal = add(&mut leases, &[V4], &[asked]).expect_err(asked);
+        assert_eq!(refusal.reason, RefusalReason::Denied);
+        assert!(refusal.message.contains(asked) && refusal.message.contains(why), "{refusal}");
+    }
+}
+
+#[test]
+fn a_requested_hardware_address_is_honoured() {
+    let mut request = add_request("0abc", &[V4]);
+    request.requested_mac = Some("0a:58:0a:f4:01:02".into());
+    let plan = script("{}").add(&request, &FakeLeases::new()).expect("a plan");
+    assert_eq!(plan.mac, request.requested_mac);
+}
+
+#[test]
+fn a_pool_without_room_is_refused() {
+    for pool in ["10.244.1.0/31", "10.244.1.1/32", "255.255.255.255/32", "fd00::/127", "fd00::1/128"] {
+        let refusal = add(&mut FakeLeases::new(), &[pool], &[]).expect_err(pool);
+        assert_eq!(refusal.reason, RefusalReason::InvalidConfig);
+        assert!(refusal.message.contains(pool), "{refusal}");
+    }
+    for pool in ["10.244.1.0/30", "fd00::/126"] {
+        assert!(add(&mut FakeLeases::new(), &[pool], &[]).is_ok(), "{pool}");
+    }
+}
+
+fn peer(addresses: &[&str]) -> Peer {
+    Peer {
+        name: "n2".into(),
+        addresses: addresses.iter().copied().map(ip).collect(),
+        pools: prefixes(&["10.244.2.0/24", "fd00:10:244:2::/64"]),
+    }
+}
+
+fn on_node(peers: Vec<Peer>) -> Result<NodePlan, Refusal> {
+    script("{}").node(&NodeRequest { node: node(&[V4, V6]), peers, extra: vec![] })
+}
+
+#[test]
+fn a_node_has_the_bridge_and_routes_to_its_peers() {
+    let plan = on_node(vec![peer(&["fd00:1::12", "192.168.1.12"])]).expect("a plan");
+    let addresses = prefixes(&["10.244.1.1/24", "fd00:10:244:1::1/64"]);
+    let expected = NodePlan::default()
+        .bridge(Bridge { name: "cni0".into(), addresses, mtu: None })
+        .route(prefixes(&["10.244.2.0/24"])[0], NextHop::Via(ip("192.168.1.12")))
+        .route(prefixes(&["fd00:10:244:2::/64"])[0], NextHop::Via(ip("fd00:1::12")));
+    assert_eq!(plan, expected);
+}
+
+#[test]
+fn a_peer_that_cannot_be_reached_is_named() {
+    let refusal = on_node(vec![peer(&["192.168.1.12"])]).expect_err("IPv6 has no next hop");
+    assert_eq!(refusal.reason, RefusalReason::TryAgain);
+    assert!(refusal.message.contains("peer n2 has no IPv6 address"), "{refusal}");
+}

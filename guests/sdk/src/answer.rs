@@ -1,0 +1,209 @@
+//! What a policy answers: plain data, checked by the host before anything is changed. The rules and
+//! limits are in `wit/policy.wit`.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::Family;
+
+/// A route inside the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// A block; 0.0.0.0/0 and ::/0 are the default routes.
+    pub destination: IpNet,
+    /// The next hop; none: the destination is on the link itself.
+    pub via: Option<IpAddr>,
+    /// In bytes.
+    pub mtu: Option<u32>,
+    /// Less is preferred.
+    pub metric: Option<u32>,
+}
+
+/// An address of the container's interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The address with the length of its link's prefix.
+    pub prefix: IpNet,
+    /// Reported in the CNI result; adds no route.
+    pub gateway: Option<IpAddr>,
+}
+
+/// A Linux bridge on the node, created if it is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// An interface name.
+    pub name: String,
+    /// What the bridge itself carries, each with the length of its link's prefix.
+    pub addresses: Vec<IpNet>,
+    /// In bytes; none: 1,500 when it is created, else as it is.
+    pub mtu: Option<u32>,
+}
+
+/// A port of a bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgePort {
+    /// The bridge.
+    pub bridge: Bridge,
+    /// Whether a frame may leave by the port it came in by: a pod that reaches itself by a service's
+    /// address needs it.
+    pub hairpin: bool,
+    /// Isolated ports reach the bridge, but not each other.
+    pub isolated: bool,
+}
+
+/// How the host's end of the container's veth is connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wiring {
+    /// As a port of a bridge.
+    Bridge(BridgePort),
+    /// Point to point: the host gets a route to each of the container's addresses and answers for the
+    /// gateways.
+    Routed,
+}
+
+/// What the runtime may put into the container's resolv.conf(5).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Name servers, the preferred one first.
+    pub nameservers: Vec<IpAddr>,
+    /// The local domain.
+    pub domain: Option<String>,
+    /// Search domains.
+    pub search: Vec<String>,
+    /// Resolver options.
+    pub options: Vec<String>,
+}
+
+/// What shall become true for one ADD. Begin with [`AddPlan::port_of`] or [`AddPlan::routed`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddPlan {
+    /// The name of the veth's end on the node; none: the host makes one.
+    pub host_interface: Option<String>,
+    /// How that end is connected.
+    pub wiring: Wiring,
+    /// Of the container's interface.
+    pub addresses: Vec<Address>,
+    /// Inside the container.
+    pub routes: Vec<Route>,
+    /// The hardware address of the container's end; none: the host makes one.
+    pub mac: Option<String>,
+    /// Of both ends, in bytes; none: that of the bridge, or 1,500.
+    pub mtu: Option<u32>,
+    /// For the container's resolver.
+    pub dns: Option<Dns>,
+    /// Names and values, for the container's network namespace.
+    pub sysctls: Vec<(String, String)>,
+    /// Keys of later versions: a host refuses one that it does not know.
+    pub extra: Vec<(String, String)>,
+}
+
+impl AddPlan {
+    /// A veth whose other end is a port of a bridge.
+    pub fn port_of(port: BridgePort) -> Self {
+        Self::wired(Wiring::Bridge(port))
+    }
+
+    /// A veth with a route to it.
+    pub fn routed() -> Self {
+        Self::wired(Wiring::Routed)
+    }
+
+    fn wired(wiring: Wiring) -> Self {
+        Self {
+            host_interface: None,
+            wiring,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            mac: None,
+            mtu: None,
+            dns: None,
+            sysctls: Vec::new(),
+            extra: Vec::new(),
+        }
+    }
+
+    /// Adds an address to the container's interface.
+    pub fn address(mut self, prefix: IpNet, gateway: Option<IpAddr>) -> Self {
+        self.addresses.push(Address { prefix, gateway });
+        self
+    }
+
+    /// Adds a route to the container.
+    pub fn route(mut self, destination: IpNet, via: Option<IpAddr>) -> Self {
+        self.routes.push(Route { destination, via, mtu: None, metric: None });
+        self
+    }
+
+    /// Adds the default route of the next hop's family to the container.
+    pub fn default_route(self, via: IpAddr) -> Self {
+        self.route(Family::of(via).everything(), Some(via))
+    }
+
+    /// Whether it has a default route of a family.
+    pub fn has_default_route(&self, family: Family) -> bool {
+        self.routes.iter().any(|route| route.destination == family.everything())
+    }
+
+    /// Sets a sysctl in the container's network namespace.
+    pub fn sysctl(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.sysctls.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// What becomes of the addresses that a DEL gave back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// They are free at once.
+    Now,
+    /// They rest for so many seconds.
+    AfterSeconds(u32),
+}
+
+/// Where a route of the node leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextHop {
+    /// To an address that the node reaches directly.
+    Via(IpAddr),
+    /// Nowhere: packets are dropped.
+    Blackhole,
+}
+
+/// A route on the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRoute {
+    /// A block inside the cluster's.
+    pub destination: IpNet,
+    /// Where it leads.
+    pub next_hop: NextHop,
+    /// Less is preferred.
+    pub metric: Option<u32>,
+}
+
+/// What shall be true on the node. What podwire made earlier and is not in it is taken away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodePlan {
+    /// The node's bridges.
+    pub bridges: Vec<Bridge>,
+    /// The node's routes to pods elsewhere.
+    pub routes: Vec<NodeRoute>,
+    /// Keys of later versions: a host refuses one that it does not know.
+    pub extra: Vec<(String, String)>,
+}
+
+impl NodePlan {
+    /// Adds a bridge.
+    pub fn bridge(mut self, bridge: Bridge) -> Self {
+        self.bridges.push(bridge);
+        self
+    }
+
+    /// Adds a route to pods elsewhere.
+    pub fn route(mut self, destination: IpNet, next_hop: NextHop) -> Self {
+        self.routes.push(NodeRoute { destination, next_hop, metric: None });
+        self
+    }
+}

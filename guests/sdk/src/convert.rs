@@ -1,0 +1,228 @@
+//! Between the contract's types and ours, field by field.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::raw::types as wit;
+use crate::{
+    AddPlan, AddRequest, Address, Bridge, BridgePort, DelRequest, Dns, NextHop, Node, NodePlan, NodeRequest,
+    NodeRoute, Peer, Pod, Refusal, RefusalReason, Release, Route, Wiring,
+};
+
+fn all<T, U: From<T>>(list: Vec<T>) -> Vec<U> {
+    list.into_iter().map(U::from).collect()
+}
+
+impl From<wit::IpAddress> for IpAddr {
+    fn from(address: wit::IpAddress) -> Self {
+        match address {
+            wit::IpAddress::Ipv4((a, b, c, d)) => [a, b, c, d].into(),
+            wit::IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => [a, b, c, d, e, f, g, h].into(),
+        }
+    }
+}
+
+impl From<IpAddr> for wit::IpAddress {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::Ipv4(address.octets().into()),
+            IpAddr::V6(address) => Self::Ipv6(address.segments().into()),
+        }
+    }
+}
+
+impl From<wit::IpPrefix> for IpNet {
+    fn from(prefix: wit::IpPrefix) -> Self {
+        IpNet::new(prefix.address.into(), prefix.length).expect("the host sends lengths of the family")
+    }
+}
+
+impl From<IpNet> for wit::IpPrefix {
+    fn from(prefix: IpNet) -> Self {
+        Self { address: prefix.addr().into(), length: prefix.prefix_len() }
+    }
+}
+
+impl From<wit::Node> for Node {
+    fn from(node: wit::Node) -> Self {
+        Self {
+            name: node.name,
+            addresses: all(node.addresses),
+            pools: all(node.pools),
+            cluster: all(node.cluster),
+        }
+    }
+}
+
+impl From<wit::Peer> for Peer {
+    fn from(peer: wit::Peer) -> Self {
+        Self { name: peer.name, addresses: all(peer.addresses), pools: all(peer.pools) }
+    }
+}
+
+impl From<wit::Pod> for Pod {
+    fn from(pod: wit::Pod) -> Self {
+        let wit::Pod { namespace, name, uid, annotations } = pod;
+        Self { namespace, name, uid, annotations }
+    }
+}
+
+impl From<wit::AddRequest> for AddRequest {
+    fn from(request: wit::AddRequest) -> Self {
+        Self {
+            network: request.network,
+            container_id: request.container_id,
+            ifname: request.ifname,
+            pod: request.pod.map(Into::into),
+            node: request.node.into(),
+            requested_addresses: all(request.requested_addresses),
+            requested_mac: request.requested_mac,
+            extra: request.extra,
+        }
+    }
+}
+
+impl From<wit::DelRequest> for DelRequest {
+    fn from(request: wit::DelRequest) -> Self {
+        Self {
+            network: request.network,
+            container_id: request.container_id,
+            ifname: request.ifname,
+            pod: request.pod.map(Into::into),
+            addresses: all(request.addresses),
+        }
+    }
+}
+
+impl From<wit::NodeRequest> for NodeRequest {
+    fn from(request: wit::NodeRequest) -> Self {
+        Self { node: request.node.into(), peers: all(request.peers), extra: request.extra }
+    }
+}
+
+impl From<Route> for wit::Route {
+    fn from(route: Route) -> Self {
+        Self {
+            destination: route.destination.into(),
+            via: route.via.map(Into::into),
+            mtu: route.mtu,
+            metric: route.metric,
+        }
+    }
+}
+
+impl From<Address> for wit::Address {
+    fn from(address: Address) -> Self {
+        Self { prefix: address.prefix.into(), gateway: address.gateway.map(Into::into) }
+    }
+}
+
+impl From<Bridge> for wit::Bridge {
+    fn from(bridge: Bridge) -> Self {
+        Self { name: bridge.name, addresses: all(bridge.addresses), mtu: bridge.mtu }
+    }
+}
+
+impl From<BridgePort> for wit::BridgePort {
+    fn from(port: BridgePort) -> Self {
+        Self { bridge: port.bridge.into(), hairpin: port.hairpin, isolated: port.isolated }
+    }
+}
+
+impl From<Wiring> for wit::Wiring {
+    fn from(wiring: Wiring) -> Self {
+        match wiring {
+            Wiring::Bridge(port) => Self::Bridge(port.into()),
+            Wiring::Routed => Self::Routed,
+        }
+    }
+}
+
+impl From<Dns> for wit::Dns {
+    fn from(dns: Dns) -> Self {
+        let Dns { nameservers, domain, search, options } = dns;
+        Self { nameservers: all(nameservers), domain, search, options }
+    }
+}
+
+impl From<AddPlan> for wit::AddPlan {
+    fn from(plan: AddPlan) -> Self {
+        Self {
+            host_interface: plan.host_interface,
+            wiring: plan.wiring.into(),
+            addresses: all(plan.addresses),
+            routes: all(plan.routes),
+            mac: plan.mac,
+            mtu: plan.mtu,
+            dns: plan.dns.map(Into::into),
+            sysctls: plan.sysctls,
+            extra: plan.extra,
+        }
+    }
+}
+
+impl From<Release> for wit::Release {
+    fn from(release: Release) -> Self {
+        match release {
+            Release::Now => Self::Now,
+            Release::AfterSeconds(seconds) => Self::AfterSeconds(seconds),
+        }
+    }
+}
+
+impl From<NextHop> for wit::NextHop {
+    fn from(next_hop: NextHop) -> Self {
+        match next_hop {
+            NextHop::Via(address) => Self::Via(address.into()),
+            NextHop::Blackhole => Self::Blackhole,
+        }
+    }
+}
+
+impl From<NodeRoute> for wit::NodeRoute {
+    fn from(route: NodeRoute) -> Self {
+        Self { destination: route.destination.into(), next_hop: route.next_hop.into(), metric: route.metric }
+    }
+}
+
+impl From<NodePlan> for wit::NodePlan {
+    fn from(plan: NodePlan) -> Self {
+        Self { bridges: all(plan.bridges), routes: all(plan.routes), extra: plan.extra }
+    }
+}
+
+impl From<RefusalReason> for wit::RefusalReason {
+    fn from(reason: RefusalReason) -> Self {
+        match reason {
+            RefusalReason::InvalidConfig => Self::InvalidConfig,
+            RefusalReason::Denied => Self::Denied,
+            RefusalReason::Exhausted => Self::Exhausted,
+            RefusalReason::TryAgain => Self::TryAgain,
+        }
+    }
+}
+
+impl From<Refusal> for wit::Refusal {
+    fn from(refusal: Refusal) -> Self {
+        Self { reason: refusal.reason.into(), message: refusal.message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_go_and_come_back() {
+        for text in ["10.244.1.2/24", "fd00:10:244:1::2/64", "0.0.0.0/0", "::/0"] {
+            let prefix: IpNet = text.parse().expect("a prefix");
+            assert_eq!(IpNet::from(wit::IpPrefix::from(prefix)), prefix);
+        }
+        let wit::IpAddress::Ipv4(octets) = IpAddr::from([10, 244, 1, 2]).into() else {
+            panic!("an IPv4 address became an IPv6 one");
+        };
+        assert_eq!(octets, (10, 244, 1, 2), "in the order in which they are written");
+    }
+}

@@ -1,0 +1,119 @@
+//! What the host asks.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::Family;
+
+/// The node on which the policy runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// As in Kubernetes; the host name if nothing else is configured.
+    pub name: String,
+    /// Its own addresses in the network between nodes. May be empty.
+    pub addresses: Vec<IpAddr>,
+    /// The blocks from which its pods get their addresses. Never empty.
+    pub pools: Vec<IpNet>,
+    /// The blocks that together hold every pod of the cluster.
+    pub cluster: Vec<IpNet>,
+}
+
+impl Node {
+    /// The pools of one family, in the operator's order.
+    pub fn pools_of(&self, family: Family) -> impl Iterator<Item = IpNet> {
+        self.pools.iter().copied().filter(move |pool| Family::of(pool.addr()) == family)
+    }
+
+    /// The pool that holds an address.
+    pub fn pool_with(&self, address: IpAddr) -> Option<IpNet> {
+        self.pools.iter().copied().find(|pool| pool.contains(&address))
+    }
+}
+
+/// Another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// As in Kubernetes.
+    pub name: String,
+    /// Its addresses in the network between nodes: next hops towards its pods.
+    pub addresses: Vec<IpAddr>,
+    /// The blocks from which its pods get their addresses.
+    pub pools: Vec<IpNet>,
+}
+
+impl Peer {
+    /// Its first address of a family.
+    pub fn address_of(&self, family: Family) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|address| Family::of(*address) == family)
+    }
+}
+
+/// What the runtime said of the pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its Kubernetes namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID; empty if the runtime did not say.
+    pub uid: String,
+    /// Its annotations.
+    pub annotations: Vec<(String, String)>,
+}
+
+impl Pod {
+    /// The value of an annotation.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    }
+}
+
+/// One ADD: an interface is wanted in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddRequest {
+    /// `name` of the network configuration.
+    pub network: String,
+    /// CNI_CONTAINERID.
+    pub container_id: String,
+    /// CNI_IFNAME.
+    pub ifname: String,
+    /// The pod, inside Kubernetes.
+    pub pod: Option<Pod>,
+    /// This node.
+    pub node: Node,
+    /// Addresses that somebody asked for.
+    pub requested_addresses: Vec<IpNet>,
+    /// A hardware address that somebody asked for.
+    pub requested_mac: Option<String>,
+    /// Facts that later hosts know.
+    pub extra: Vec<(String, String)>,
+}
+
+/// One DEL, told after the host has taken the interface down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelRequest {
+    /// `name` of the network configuration.
+    pub network: String,
+    /// CNI_CONTAINERID.
+    pub container_id: String,
+    /// CNI_IFNAME.
+    pub ifname: String,
+    /// The pod, inside Kubernetes.
+    pub pod: Option<Pod>,
+    /// The addresses that are given back.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The node itself: what shall hold on it, beside the pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRequest {
+    /// This node.
+    pub node: Node,
+    /// The others.
+    pub peers: Vec<Peer>,
+    /// Facts that later hosts know.
+    pub extra: Vec<(String, String)>,
+}

@@ -1,0 +1,157 @@
+//! Leases and requests for the unit tests of policies. Not there on wasm32.
+
+use alloc::collections::BTreeMap;
+use alloc::string::ToString as _;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::{AddPlan, AddRequest, Holder, Leases, Node, after};
+
+/// A lease database in memory, which answers as the host's does.
+#[derive(Debug, Clone, Default)]
+pub struct FakeLeases {
+    held: BTreeMap<IpAddr, Holder>,
+    /// In the order in which they were handed out; one that was given back stays.
+    handed_out: Vec<IpAddr>,
+}
+
+impl FakeLeases {
+    /// Without a lease.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Records that an attachment holds an address.
+    pub fn take(&mut self, address: IpAddr, holder: Holder) {
+        self.held.insert(address, holder);
+        self.handed_out.push(address);
+    }
+
+    /// Records what a plan takes for a request, as the host does at the end of an ADD.
+    pub fn record(&mut self, request: &AddRequest, plan: &AddPlan) {
+        let pod = request.pod.as_ref().map(|pod| alloc::format!("{}/{}", pod.namespace, pod.name));
+        for address in &plan.addresses {
+            let holder = Holder {
+                network: request.network.clone(),
+                container_id: request.container_id.clone(),
+                ifname: request.ifname.clone(),
+                pod: pod.clone(),
+            };
+            self.take(address.prefix.addr(), holder);
+        }
+    }
+
+    /// Gives an address back, free at once.
+    pub fn release(&mut self, address: IpAddr) {
+        self.held.remove(&address);
+    }
+
+    fn may_be_free(&self, block: IpNet, address: IpAddr) -> bool {
+        let small = block.prefix_len() + 1 >= block.max_prefix_len();
+        let network = !small && address == block.network();
+        let broadcast = !small && address.is_ipv4() && address == block.broadcast();
+        !network && !broadcast && !self.held.contains_key(&address)
+    }
+}
+
+impl Leases for FakeLeases {
+    fn holder_of(&self, address: IpAddr) -> Option<Holder> {
+        self.held.get(&address).cloned()
+    }
+
+    fn first_free(&self, block: IpNet, start: Option<IpAddr>) -> Option<IpAddr> {
+        let start = start.filter(|start| block.contains(start)).unwrap_or(block.network());
+        let upwards = |first| core::iter::successors(Some(first), move |at| after(block, *at));
+        let below = upwards(block.network()).take_while(|at| *at != start);
+        upwards(start).chain(below).find(|at| self.may_be_free(block, *at))
+    }
+
+    fn last_taken(&self, block: IpNet) -> Option<IpAddr> {
+        self.handed_out.iter().rev().find(|address| block.contains(*address)).copied()
+    }
+
+    fn taken(&self, block: IpNet) -> u64 {
+        self.held.keys().filter(|address| block.contains(*address)).count() as u64
+    }
+}
+
+/// Blocks or addresses from their text.
+///
+/// # Panics
+/// If one of them is neither.
+pub fn prefixes(texts: &[&str]) -> Vec<IpNet> {
+    let prefix = |text: &&str| match text.parse::<IpAddr>() {
+        Ok(address) => address.into(),
+        Err(_) => text.parse().expect("an address or a block"),
+    };
+    texts.iter().map(prefix).collect()
+}
+
+/// Node `n1`, with these pools, in a cluster of 10.244.0.0/16 and fd00:10:244::/48.
+pub fn node(pools: &[&str]) -> Node {
+    Node {
+        name: "n1".to_string(),
+        addresses: Vec::new(),
+        pools: prefixes(pools),
+        cluster: prefixes(&["10.244.0.0/16", "fd00:10:244::/48"]),
+    }
+}
+
+/// An ADD of `eth0` for a container on a node with these pools, outside Kubernetes, that asks for nothing.
+pub fn add_request(container_id: &str, pools: &[&str]) -> AddRequest {
+    AddRequest {
+        network: "pods".to_string(),
+        container_id: container_id.to_string(),
+        ifname: "eth0".to_string(),
+        pod: None,
+        node: node(pools),
+        requested_addresses: Vec::new(),
+        requested_mac: None,
+        extra: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free(leases: &FakeLeases, block: &str, start: Option<&str>) -> Option<IpAddr> {
+        let start = start.map(|start| start.parse().expect("an address"));
+        leases.first_free(block.parse().expect("a block"), start)
+    }
+
+    fn held(addresses: &[&str]) -> FakeLeases {
+        let mut leases = FakeLeases::new();
+        for address in addresses {
+            let plan = AddPlan::routed().address(prefixes(&[address])[0], None);
+            leases.record(&add_request("a", &[]), &plan);
+        }
+        leases
+    }
+
+    #[test]
+    fn the_first_free_address_wraps_round() {
+        let leases = held(&["10.244.1.3", "10.244.1.5"]);
+        assert_eq!(free(&leases, "10.244.1.0/29", Some("10.244.1.3")), "10.244.1.4".parse().ok());
+        assert_eq!(free(&leases, "10.244.1.0/29", Some("10.244.1.7")), "10.244.1.1".parse().ok());
+        assert_eq!(free(&leases, "10.244.1.0/29", None), "10.244.1.1".parse().ok());
+        assert_eq!(free(&leases, "10.244.1.3/32", None), None);
+        assert_eq!(free(&leases, "fd00::/126", Some("fd00::3")), "fd00::3".parse().ok());
+    }
+
+    #[test]
+    fn the_next_free_address_goes_round_and_keeps_back() {
+        let block = "10.244.1.0/29".parse().expect("a block");
+        let kept: Vec<IpAddr> = ["10.244.1.1", "10.244.1.6"].map(|a| a.parse().expect("an address")).into();
+        let next = |leases: &FakeLeases| leases.next_free(block, &kept).map(|a| a.to_string());
+        assert_eq!(next(&held(&[])).as_deref(), Some("10.244.1.2"));
+        let mut leases = held(&["10.244.1.2", "10.244.1.4"]);
+        leases.release("10.244.1.2".parse().expect("an address"));
+        assert_eq!(next(&leases).as_deref(), Some("10.244.1.5"), "not the one that was given back");
+        let leases = held(&["10.244.1.3", "10.244.1.4", "10.244.1.5"]);
+        assert_eq!(next(&leases).as_deref(), Some("10.244.1.2"), "beyond both that are kept back");
+        assert_eq!(next(&held(&["10.244.1.2", "10.244.1.3", "10.244.1.4", "10.244.1.5"])), None);
+    }
+}

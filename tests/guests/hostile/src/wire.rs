@@ -1,0 +1,213 @@
+//! Answers as JSON: field by field what the host's `plan` module writes, and what is left out is empty.
+//! Nothing is checked that can be passed on.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use podwire_sdk::raw::{self, types};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// An address.
+#[derive(Clone, Copy, Deserialize)]
+pub(crate) struct Ip(IpAddr);
+
+impl From<Ip> for types::IpAddress {
+    fn from(address: Ip) -> Self {
+        address.0.into()
+    }
+}
+
+/// An address and any length up to 255: "10.244.1.2/200".
+#[derive(Clone, Copy)]
+pub(crate) struct Prefix(types::IpPrefix);
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parts = text.split_once('/').and_then(|(address, length)| {
+            Some(types::IpPrefix {
+                address: address.parse::<IpAddr>().ok()?.into(),
+                length: length.parse().ok()?,
+            })
+        });
+        parts.map(Self).ok_or_else(|| D::Error::custom(format!("{text:?} is no address/length")))
+    }
+}
+
+impl From<Prefix> for types::IpPrefix {
+    fn from(prefix: Prefix) -> Self {
+        prefix.0
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Route {
+    destination: Prefix,
+    via: Option<Ip>,
+    mtu: Option<u32>,
+    metric: Option<u32>,
+}
+
+impl From<Route> for types::Route {
+    fn from(route: Route) -> Self {
+        Self {
+            destination: route.destination.into(),
+            via: route.via.map(Into::into),
+            mtu: route.mtu,
+            metric: route.metric,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Address {
+    prefix: Prefix,
+    gateway: Option<Ip>,
+}
+
+impl From<Address> for types::Address {
+    fn from(address: Address) -> Self {
+        Self { prefix: address.prefix.into(), gateway: address.gateway.map(Into::into) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bridge {
+    name: String,
+    #[serde(default)]
+    addresses: Vec<Prefix>,
+    mtu: Option<u32>,
+}
+
+impl From<Bridge> for types::Bridge {
+    fn from(bridge: Bridge) -> Self {
+        Self { name: bridge.name, addresses: all(bridge.addresses), mtu: bridge.mtu }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum Wiring {
+    Bridge {
+        bridge: Bridge,
+        #[serde(default)]
+        hairpin: bool,
+        #[serde(default)]
+        isolated: bool,
+    },
+    #[default]
+    Routed,
+}
+
+impl From<Wiring> for types::Wiring {
+    fn from(wiring: Wiring) -> Self {
+        match wiring {
+            Wiring::Bridge { bridge, hairpin, isolated } => {
+                Self::Bridge(types::BridgePort { bridge: bridge.into(), hairpin, isolated })
+            }
+            Wiring::Routed => Self::Routed,
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Dns {
+    nameservers: Vec<Ip>,
+    domain: Option<String>,
+    search: Vec<String>,
+    options: Vec<String>,
+}
+
+impl From<Dns> for types::Dns {
+    fn from(dns: Dns) -> Self {
+        let Dns { nameservers, domain, search, options } = dns;
+        Self { nameservers: all(nameservers), domain, search, options }
+    }
+}
+
+/// The answer to ADD.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AddPlan {
+    host_interface: Option<String>,
+    wiring: Wiring,
+    addresses: Vec<Address>,
+    routes: Vec<Route>,
+    mac: Option<String>,
+    mtu: Option<u32>,
+    dns: Option<Dns>,
+    sysctls: Vec<(String, String)>,
+    extra: Vec<(String, String)>,
+}
+
+impl From<AddPlan> for raw::AddPlan {
+    fn from(plan: AddPlan) -> Self {
+        Self {
+            host_interface: plan.host_interface,
+            wiring: plan.wiring.into(),
+            addresses: all(plan.addresses),
+            routes: all(plan.routes),
+            mac: plan.mac,
+            mtu: plan.mtu,
+            dns: plan.dns.map(Into::into),
+            sysctls: plan.sysctls,
+            extra: plan.extra,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum NextHop {
+    Via(Ip),
+    Blackhole,
+}
+
+impl From<NextHop> for types::NextHop {
+    fn from(next_hop: NextHop) -> Self {
+        match next_hop {
+            NextHop::Via(address) => Self::Via(address.into()),
+            NextHop::Blackhole => Self::Blackhole,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeRoute {
+    destination: Prefix,
+    next_hop: NextHop,
+    metric: Option<u32>,
+}
+
+impl From<NodeRoute> for types::NodeRoute {
+    fn from(route: NodeRoute) -> Self {
+        Self { destination: route.destination.into(), next_hop: route.next_hop.into(), metric: route.metric }
+    }
+}
+
+/// The answer about the node.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NodePlan {
+    bridges: Vec<Bridge>,
+    routes: Vec<NodeRoute>,
+    extra: Vec<(String, String)>,
+}
+
+impl From<NodePlan> for raw::NodePlan {
+    fn from(plan: NodePlan) -> Self {
+        Self { bridges: all(plan.bridges), routes: all(plan.routes), extra: plan.extra }
+    }
+}
+
+fn all<T, U: From<T>>(list: Vec<T>) -> Vec<U> {
+    list.into_iter().map(U::from).collect()
+}
