@@ -294,7 +294,7 @@ mod tests {
     fn refusals_are_short_and_cannot_forge_a_log() {
         let of = |message: String| refusal(wit::Refusal { reason: wit::RefusalReason::Denied, message });
         assert!(of("x".repeat(limits::MESSAGE + 1)).unwrap_err().field == "message");
-        assert_eq!(of("no\nroot: yes".into()).unwrap().message, "no\u{fffd}root: yes");
+        assert_eq!(of("no\nroot: yes".into()).unwrap().message, "no root: yes");
     }
 
     #[test]

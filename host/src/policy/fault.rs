@@ -162,5 +162,5 @@ fn functions(error: &wasmtime::Error) -> Vec<String> {
 pub(super) fn reason(error: &wasmtime::Error) -> String {
     let texts = error.chain().map(ToString::to_string);
     let causes = texts.filter(|text| !text.starts_with("error while executing at wasm backtrace"));
-    clean(&causes.collect::<Vec<_>>().join(": ").replace('\n', " "), REASON)
+    clean(&causes.collect::<Vec<_>>().join(": "), REASON)
 }

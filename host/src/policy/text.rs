@@ -6,10 +6,15 @@ fn misleads(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// At most `most` bytes of the text, with a replacement character for each that could mislead.
+/// At most `most` bytes of the text on one line, with a replacement character for each that could mislead.
 pub(super) fn clean(text: &str, most: usize) -> String {
     let mut clean = String::with_capacity(text.len().min(most));
-    for c in text.chars().map(|c| if misleads(c) { char::REPLACEMENT_CHARACTER } else { c }) {
+    for c in text.chars() {
+        let c = match c {
+            '\n' | '\r' | '\t' => ' ',
+            c if misleads(c) => char::REPLACEMENT_CHARACTER,
+            c => c,
+        };
         if clean.len() + c.len_utf8() > most {
             break;
         }
@@ -37,10 +42,7 @@ mod tests {
 
     #[test]
     fn nothing_passes_that_forges_a_line() {
-        assert_eq!(
-            clean("ok\n\u{1b}[31mroot: \u{202e}fine", 100),
-            "ok\u{fffd}\u{fffd}[31mroot: \u{fffd}fine"
-        );
+        assert_eq!(clean("ok\n\u{1b}[31mroot: \u{202e}fine", 100), "ok \u{fffd}[31mroot: \u{fffd}fine");
         assert_eq!(clean("größer", 100), "größer");
     }
 
