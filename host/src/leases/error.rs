@@ -72,8 +72,10 @@ pub enum Error {
         /// Whose it is.
         attachment: AttachmentId,
     },
-    /// The thread that holds the lock asked for it again, and would wait for ever.
-    #[error("a second transaction was begun in one thread: this is a mistake in podwire, please report it")]
+    /// The thread that has the lock asked for it again, and would wait for ever.
+    #[error(
+        "the lease database is in use by this thread already: this is a mistake in podwire, please report it"
+    )]
     Nested,
     /// The kernel did not say which boot this is.
     #[error("the boot id cannot be read from {}: {source}; is /proc mounted?", path.display())]
@@ -93,10 +95,10 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
-    /// Programs that lock in different ways were given one folder.
+    /// Programs that write different formats were given one folder.
     #[error(
-        "the lease database in {} was made by another build of podwire, as {found:?} instead of {expected:?}: \
-         install the plugin and the command from one build, or drain the node before you change them",
+        "the lease database in {} was made by another version of podwire, as {found:?} instead of {expected:?}: \
+         install the plugin and the command in one version, and drain the node before you change it",
         path.display()
     )]
     Foreign {
@@ -149,12 +151,6 @@ pub enum Error {
         /// The environment's folder.
         path: PathBuf,
     },
-    /// All places for readers are taken.
-    #[error("too many processes read the lease database in {}: run the command again", path.display())]
-    TooManyReaders {
-        /// The environment's folder.
-        path: PathBuf,
-    },
     /// Anything else that LMDB reports.
     #[error("the lease database in {} failed: {source}", path.display())]
     Database {
@@ -174,7 +170,6 @@ impl Error {
             heed::Error::Io(source) => Self::Folder { what: "use", path, source },
             heed::Error::Mdb(MdbError::MapFull) => Self::Full { path, mebibytes: map_size >> 20 },
             heed::Error::Mdb(MdbError::MapResized) => Self::Grown { path },
-            heed::Error::Mdb(MdbError::ReadersFull) => Self::TooManyReaders { path },
             heed::Error::Mdb(
                 problem @ (MdbError::Invalid
                 | MdbError::Corrupted

@@ -1,23 +1,24 @@
-//! The folders that the database lies in, one for each boot, and the lock under which they are made and
-//! opened. Knows nothing of what the files hold.
+//! The folders that the database lies in, one for each boot, and the lock under which they are made,
+//! opened, read and written. Knows nothing of what the files hold.
 
+use std::cell::Cell;
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 
 use super::Error;
 
 /// Where the kernel says which boot this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Of the rows and of the lock. LMDB's lock file holds pthread mutexes, which the C libraries lay out in
-/// different ways though in the same size: LMDB itself would not notice.
+/// Of the rows, and of the pages that LMDB keeps them in.
 pub(super) fn format() -> String {
-    let library = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
-    format!("1-{}-{library}", std::env::consts::ARCH)
+    format!("1-{}", std::env::consts::ARCH)
 }
 
 /// This boot's id.
@@ -37,60 +38,72 @@ fn is_boot_id(text: &str) -> bool {
         })
 }
 
-/// The state's folder, locked while this lives.
-///
-/// LMDB sets up its lock file when no other process has it open. One that is killed while it does so
-/// leaves the next, if that waits already, with half of a lock; so nobody may wait there. At exit the
-/// kernel gives LMDB's own file lock back before this one, whichever was opened first: flock(2) locks end
-/// with the open file, which is put away after all descriptors are closed.
-pub(super) struct Gate<'a> {
-    directory: &'a Path,
-    file: File,
+/// The folder of all boots. What is in it changes only under its lock.
+pub(super) struct Folder {
+    path: PathBuf,
+    handle: File,
 }
 
-impl<'a> Gate<'a> {
-    /// Waits for the lock of a folder that is made if it is missing.
-    pub(super) fn make(directory: &'a Path) -> Result<Self, Error> {
-        if let Some(gate) = Self::enter(directory)? {
-            return Ok(gate);
+impl Folder {
+    /// Opens it, and makes it if it is missing.
+    pub(super) fn make(path: &Path) -> Result<Self, Error> {
+        if let Some(folder) = Self::open(path)? {
+            return Ok(folder);
         }
-        make(directory)?;
-        Self::lock(directory, File::open(directory).map_err(fail("open", directory))?)
+        make(path)?;
+        let removed = || fail("open", path)(io::ErrorKind::NotFound.into());
+        Self::open(path)?.ok_or_else(removed)
     }
 
-    /// Waits for the lock; none if there is no such folder.
-    pub(super) fn enter(directory: &'a Path) -> Result<Option<Self>, Error> {
-        match File::open(directory) {
+    /// Opens it; none if there is no such folder.
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, Error> {
+        match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(fail("open", directory)(error)),
-            Ok(file) => Self::lock(directory, file).map(Some),
+            Err(error) => Err(fail("open", path)(error)),
+            Ok(handle) => Ok(Some(Self { path: path.to_owned(), handle })),
         }
     }
 
-    fn lock(directory: &'a Path, file: File) -> Result<Self, Error> {
-        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
-            .map_err(|errno| fail("lock", directory)(errno.into()))?;
-        Ok(Self { directory, file })
+    /// Waits until nobody else reads or writes.
+    pub(super) fn lock_to_write(&self) -> Result<Lock, Error> {
+        self.lock(FlockOperation::LockExclusive)
     }
 
-    /// The same for every path that leads to the folder.
+    /// Waits until nobody writes.
+    pub(super) fn lock_to_read(&self) -> Result<Lock, Error> {
+        self.lock(FlockOperation::LockShared)
+    }
+
+    fn lock(&self, operation: FlockOperation) -> Result<Lock, Error> {
+        let alone = Alone::enter()?;
+        // The lock belongs to the open file: one that is opened anew excludes other threads too.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let file = openat(&self.handle, ".", flags, Mode::empty());
+        let locked = file.and_then(|file| {
+            rustix::io::retry_on_intr(|| flock(&file, operation))?;
+            Ok(Lock { _file: file, _alone: alone })
+        });
+        locked.map_err(|errno| fail("lock", &self.path)(errno.into()))
+    }
+
+    /// The same for every path that leads here.
     pub(super) fn identity(&self) -> Result<(u64, u64), Error> {
-        let metadata = self.file.metadata().map_err(fail("inspect", self.directory))?;
+        let metadata = self.handle.metadata().map_err(fail("inspect", &self.path))?;
         Ok((metadata.dev(), metadata.ino()))
     }
 
     /// Where the environment of a boot belongs.
-    pub(super) fn path(&self, boot: &str) -> PathBuf {
-        self.directory.join(boot).join(format())
+    pub(super) fn of(&self, boot: &str) -> PathBuf {
+        self.path.join(boot).join(format())
     }
 
     /// Whether it is there.
     pub(super) fn has(&self, boot: &str) -> Result<bool, Error> {
-        let path = self.path(boot);
+        let path = self.of(boot);
         if path.is_dir() {
             return Ok(true);
         }
-        let boot = self.directory.join(boot);
+        let boot = self.path.join(boot);
         let Some(other) = entries(&boot)?.into_iter().next() else { return Ok(false) };
         Err(Error::Foreign { path: boot, found: other, expected: format() })
     }
@@ -110,21 +123,53 @@ impl<'a> Gate<'a> {
     /// Shows what was prepared.
     pub(super) fn publish(&self, boot: &str) -> Result<(), Error> {
         let new = self.new_folder(boot);
-        fs::rename(&new, self.directory.join(boot)).map_err(fail("rename", &new))
+        fs::rename(&new, self.path.join(boot)).map_err(fail("rename", &new))
     }
 
     fn new_folder(&self, boot: &str) -> PathBuf {
-        self.directory.join(format!("{boot}.new"))
+        self.path.join(format!("{boot}.new"))
     }
 
     /// Not worth an error: what stays takes some space, and nobody reads it.
     fn remove_other_boots(&self, boot: &str) {
-        for name in entries(self.directory).unwrap_or_default() {
+        for name in entries(&self.path).unwrap_or_default() {
             let of = name.strip_suffix(".new").unwrap_or(&name);
             if is_boot_id(of) && of != boot {
-                let _ = fs::remove_dir_all(self.directory.join(name));
+                let _ = fs::remove_dir_all(self.path.join(name));
             }
         }
+    }
+}
+
+/// A flock(2) on the [`Folder`], until it is dropped.
+///
+/// It stands in for LMDB's own locks, which do not survive every kill. Its write lock is a robust futex:
+/// if a waiter is killed that was woken, and another process has taken the lock just before, those that
+/// still wait are never woken (`handle_futex_death` in the kernel's kernel/futex/core.c wakes only if
+/// nobody has the lock). And a process that is killed while it sets up LMDB's lock file leaves the next, if
+/// that waits already, with half of one. Here the kernel itself knows who waits for whom.
+pub(super) struct Lock {
+    _file: OwnedFd,
+    _alone: Alone,
+}
+
+thread_local! {
+    static LOCKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// That this thread has a lock. With a second one it could wait for itself, for ever; and what was locked
+/// for one thread must not be sent to another.
+struct Alone(PhantomData<*const ()>);
+
+impl Alone {
+    fn enter() -> Result<Self, Error> {
+        if LOCKED.replace(true) { Err(Error::Nested) } else { Ok(Self(PhantomData)) }
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        LOCKED.set(false);
     }
 }
 
@@ -166,12 +211,12 @@ mod tests {
         for name in [OTHER, &format!("{OTHER}.new"), &format!("{OURS}.new"), "notes"] {
             fs::create_dir_all(state.path().join(name).join("x")).expect("made");
         }
-        let gate = Gate::make(state.path()).expect("locked");
-        assert!(!gate.has(OURS).expect("readable"));
-        gate.prepare(OURS).expect("prepared");
-        assert!(!gate.has(OURS).expect("readable"));
-        gate.publish(OURS).expect("published");
-        assert!(gate.has(OURS).expect("readable"));
+        let folder = Folder::make(state.path()).expect("there");
+        assert!(!folder.has(OURS).expect("readable"));
+        folder.prepare(OURS).expect("prepared");
+        assert!(!folder.has(OURS).expect("readable"));
+        folder.publish(OURS).expect("published");
+        assert!(folder.has(OURS).expect("readable"));
         let mut left = entries(state.path()).expect("readable");
         left.sort();
         assert_eq!(left, [OURS, "notes"]);
@@ -181,8 +226,8 @@ mod tests {
     fn another_format_is_refused_by_name() {
         let state = tempfile::tempdir().expect("a folder");
         fs::create_dir_all(state.path().join(OURS).join("0-vax-bsd")).expect("made");
-        let gate = Gate::make(state.path()).expect("locked");
-        let error = gate.has(OURS).expect_err("foreign").to_string();
+        let folder = Folder::make(state.path()).expect("there");
+        let error = folder.has(OURS).expect_err("foreign").to_string();
         assert!(error.contains("0-vax-bsd") && error.contains(&format()), "{error}");
     }
 
@@ -190,14 +235,35 @@ mod tests {
     fn folders_are_for_root_alone_and_made_only_when_asked() {
         let state = tempfile::tempdir().expect("a folder");
         let directory = state.path().join("run/leases");
-        assert!(Gate::enter(&directory).expect("no error").is_none());
+        assert!(Folder::open(&directory).expect("no error").is_none());
         assert!(!directory.exists());
-        let gate = Gate::make(&directory).expect("made");
-        gate.prepare(OURS).expect("prepared");
-        gate.publish(OURS).expect("published");
-        for path in [&directory, &directory.join(OURS), &gate.path(OURS)] {
+        let folder = Folder::make(&directory).expect("made");
+        folder.prepare(OURS).expect("prepared");
+        folder.publish(OURS).expect("published");
+        for path in [&directory, &directory.join(OURS), &folder.of(OURS)] {
             let mode = fs::metadata(path).expect("there").mode();
             assert_eq!(mode & 0o777, 0o700, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn readers_share_what_a_writer_has_alone() {
+        let state = tempfile::tempdir().expect("a folder");
+        let folder = &Folder::make(state.path()).expect("there");
+        let is_free = |operation| {
+            let file = File::open(state.path()).expect("there");
+            flock(&file, operation).is_ok()
+        };
+        let free =
+            || [FlockOperation::NonBlockingLockShared, FlockOperation::NonBlockingLockExclusive].map(is_free);
+        assert_eq!(free(), [true, true]);
+        let read = folder.lock_to_read().expect("free");
+        assert_eq!(free(), [true, false]);
+        assert!(matches!(folder.lock_to_write(), Err(Error::Nested)));
+        drop(read);
+        let write = folder.lock_to_write().expect("free");
+        assert_eq!(free(), [false, false]);
+        drop(write);
+        assert_eq!(free(), [true, true]);
     }
 }

@@ -9,9 +9,10 @@
 //! | path, below the folder given to [`Store::open`] | what | why |
 //! | --- | --- | --- |
 //! | `BOOT/` | everything of one boot, named by its boot id | leases describe namespaces, which die with the boot, and so do they |
-//! | `BOOT/FORMAT/` | one LMDB environment: `data.mdb`, `lock.mdb` | see [`folder::format`]: programs that lock in different ways must not meet in one file |
+//! | `BOOT/FORMAT/data.mdb` | one LMDB environment | versions that write different rows must not meet in one file |
 //! | `BOOT.new/` | the same while it is made | a killed process leaves no half of a database |
 //!
+//! The folder itself carries the lock, see [`folder::Lock`]: one process writes, or any number reads.
 //! Nothing is ever synced to disk: it only has to survive processes, and the kernel's page cache does.
 //!
 //! # Keys

@@ -5,21 +5,29 @@ use std::net::IpAddr;
 use heed::{RoTxn, WithoutTls};
 use ipnet::IpNet;
 
+use super::folder::Lock;
 use super::store::Environment;
 use super::view::Rows;
 use super::{Attachment, Error, Holder, Steps, View};
 use crate::names::AttachmentId;
 
-/// Reading one state, while others write.
+/// Reading one state, with others that read.
 pub struct Snapshot {
     environment: &'static Environment,
     lmdb: RoTxn<'static, WithoutTls>,
     now: u64,
+    /// Goes last, when LMDB has finished.
+    _lock: Lock,
 }
 
 impl Snapshot {
-    pub(super) fn new(environment: &'static Environment, lmdb: RoTxn<'static, WithoutTls>, now: u64) -> Self {
-        Self { environment, lmdb, now }
+    pub(super) fn new(
+        environment: &'static Environment,
+        lmdb: RoTxn<'static, WithoutTls>,
+        now: u64,
+        lock: Lock,
+    ) -> Self {
+        Self { environment, lmdb, now, _lock: lock }
     }
 
     /// One attachment.

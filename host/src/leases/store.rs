@@ -1,9 +1,7 @@
 //! Opening the database, and beginning to read or write it.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
 use std::fs::File;
-use std::marker::PhantomData;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -12,14 +10,11 @@ use heed::types::Bytes;
 use heed::{CommitOrAbort, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::folder::{self, Gate};
+use super::folder::{self, Folder};
 use super::{Error, Snapshot, Transaction};
 
 /// Only address space: the file is as large as what was written, some 100 MiB for 60,000 attachments.
 const MAP_SIZE: usize = 1 << 30;
-
-/// The plugin takes none of these places, only the commands for people do.
-const MAX_READERS: u32 = 126;
 
 /// Where rows are.
 pub(super) type Table = heed::Database<'static, Bytes, Bytes>;
@@ -35,6 +30,7 @@ pub struct Store {
 pub(super) struct Environment {
     pub(super) lmdb: heed::Env<WithoutTls>,
     pub(super) table: Table,
+    folder: Folder,
     /// For messages.
     path: PathBuf,
     map_size: usize,
@@ -57,63 +53,67 @@ impl Store {
     /// Opens the database of this boot if there is one, for commands that must not make anything.
     pub fn open_existing(directory: &Path) -> Result<Option<Self>, Error> {
         let boot = folder::boot_id()?;
-        let Some(gate) = Gate::enter(directory)? else { return Ok(None) };
-        Self::find(&gate, &boot, MAP_SIZE)
+        let Some(folder) = Folder::open(directory)? else { return Ok(None) };
+        let _lock = folder.lock_to_write()?;
+        match Self::opened(&folder, &boot)? {
+            None if folder.has(&boot)? => Self::find(folder, &boot, MAP_SIZE).map(Some),
+            found_or_none => Ok(found_or_none),
+        }
     }
 
     pub(super) fn open_boot(directory: &Path, boot: &str, map_size: usize) -> Result<Self, Error> {
-        let gate = Gate::make(directory)?;
-        match Self::find(&gate, boot, map_size)? {
+        let folder = Folder::make(directory)?;
+        let _lock = folder.lock_to_write()?;
+        match Self::opened(&folder, boot)? {
             Some(store) => Ok(store),
-            None => Self::create(&gate, boot, map_size),
+            None if folder.has(boot)? => Self::find(folder, boot, map_size),
+            None => Self::create(folder, boot, map_size),
         }
     }
 
-    fn find(gate: &Gate, boot: &str, map_size: usize) -> Result<Option<Self>, Error> {
-        let key = (gate.identity()?, boot.to_owned());
+    /// What this process has open already.
+    fn opened(folder: &Folder, boot: &str) -> Result<Option<Self>, Error> {
+        let identity = folder.identity()?;
         let opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, store)) = opened.iter().find(|(other, _)| *other == key) {
-            return Ok(Some(*store));
-        }
-        drop(opened);
-        if !gate.has(boot)? {
-            return Ok(None);
-        }
-        let path = gate.path(boot);
-        let environment = Environment::open(&path, path.clone(), map_size)?;
-        Ok(Some(Self::keep(key, environment)))
+        let same = |((other, other_boot), _): &&(Key, Self)| *other == identity && other_boot == boot;
+        Ok(opened.iter().find(same).map(|(_, store)| *store))
     }
 
-    fn create(gate: &Gate, boot: &str, map_size: usize) -> Result<Self, Error> {
-        let environment = Environment::open(&gate.prepare(boot)?, gate.path(boot), map_size)?;
-        gate.publish(boot)?;
-        Ok(Self::keep((gate.identity()?, boot.to_owned()), environment))
+    fn find(folder: Folder, boot: &str, map_size: usize) -> Result<Self, Error> {
+        let at = folder.of(boot);
+        Self::keep(boot, Environment::open(folder, &at, boot, map_size)?)
     }
 
-    fn keep(key: Key, environment: Environment) -> Self {
+    fn create(folder: Folder, boot: &str, map_size: usize) -> Result<Self, Error> {
+        let at = folder.prepare(boot)?;
+        let environment = Environment::open(folder, &at, boot, map_size)?;
+        environment.folder.publish(boot)?;
+        Self::keep(boot, environment)
+    }
+
+    fn keep(boot: &str, environment: Environment) -> Result<Self, Error> {
+        let key = (environment.folder.identity()?, boot.to_owned());
         let store = Self { environment: Box::leak(Box::new(environment)) };
         OPENED.lock().unwrap_or_else(PoisonError::into_inner).push((key, store));
-        store
+        Ok(store)
     }
 
-    /// Waits until no other process or thread writes, then begins to write. What is not committed is as
-    /// if it had never been, also if the process is killed. One at a time in each thread.
+    /// Waits until nobody else reads or writes, then begins to write. What is not committed is as if it
+    /// had never been, also if the process is killed. One at a time in each thread.
     pub fn transaction(&self) -> Result<Transaction, Error> {
         self.transaction_at(now())
     }
 
     /// A transaction at another time than now.
     pub(super) fn transaction_at(&self, now: u64) -> Result<Transaction, Error> {
-        let alone = Alone::enter()?;
         let environment = self.environment;
+        let lock = environment.folder.lock_to_write()?;
+        environment.refuse_if_removed()?;
         let lmdb = environment.lmdb.write_txn().map_err(|error| environment.fail(error))?;
-        if environment.data.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
-            return Err(Error::Removed { path: environment.path.clone() });
-        }
-        Ok(Transaction::new(environment, lmdb, now, alone))
+        Ok(Transaction::new(environment, lmdb, now, lock))
     }
 
-    /// Looks at the state of this moment, without keeping anybody from writing.
+    /// Looks at one state. Nobody writes until it is dropped: gather what is needed, drop it, then print.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
         self.snapshot_at(now())
     }
@@ -121,27 +121,34 @@ impl Store {
     /// A snapshot, judged at another time than now.
     pub(super) fn snapshot_at(&self, now: u64) -> Result<Snapshot, Error> {
         let environment = self.environment;
-        // A reader that was killed keeps its state alive, and the file from using old pages again.
-        environment.lmdb.clear_stale_readers().map_err(|error| environment.fail(error))?;
+        let lock = environment.folder.lock_to_read()?;
+        environment.refuse_if_removed()?;
         let lmdb = environment.lmdb.read_txn().map_err(|error| environment.fail(error))?;
-        Ok(Snapshot::new(environment, lmdb, now))
+        Ok(Snapshot::new(environment, lmdb, now, lock))
     }
 }
 
 impl Environment {
-    /// Opens what lies `at` a folder that is or becomes `path`.
-    fn open(at: &Path, path: PathBuf, map_size: usize) -> Result<Self, Error> {
+    /// Opens what lies `at` the boot's folder, or at one that becomes it. The folder is locked.
+    fn open(folder: Folder, at: &Path, boot: &str, map_size: usize) -> Result<Self, Error> {
+        let path = folder.of(boot);
         let fail = |error| Error::database(&path, map_size, error);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        options.map_size(map_size).max_readers(MAX_READERS);
-        // SAFETY: without syncing, a power cut could leave a torn file; it is not read after a boot.
-        unsafe { options.flags(EnvFlags::NO_SYNC) };
-        // SAFETY: the files lie in a folder of mode 0700, nothing but LMDB writes to them, and the format
-        // in the folder's name keeps programs with other locks out.
+        options.map_size(map_size);
+        // SAFETY: NO_SYNC can leave a torn file after a power cut, but none is read after a boot. NO_LOCK
+        // wants one writer alone, or readers: each transaction has the folder's lock until it is dropped.
+        unsafe { options.flags(EnvFlags::NO_SYNC | EnvFlags::NO_LOCK) };
+        // SAFETY: the file lies in a folder of mode 0700, and only LMDB writes to it, under that lock.
         let lmdb = unsafe { options.open(at) }.map_err(fail)?;
         let data = lmdb.try_clone_inner_file().map_err(fail)?;
         let table = table(&lmdb, &data).map_err(fail)?;
-        Ok(Self { lmdb, table, path, map_size, data })
+        Ok(Self { lmdb, table, folder, path, map_size, data })
+    }
+
+    /// Nobody would see what is written to it.
+    fn refuse_if_removed(&self) -> Result<(), Error> {
+        let metadata = self.data.metadata().map_err(|error| self.fail(error.into()))?;
+        if metadata.nlink() == 0 { Err(Error::Removed { path: self.path.clone() }) } else { Ok(()) }
     }
 
     /// What LMDB said, with what an operator needs to know.
@@ -155,7 +162,6 @@ impl Environment {
     }
 }
 
-/// A write transaction, not one for reading: a process that is killed here leaves no reader behind.
 fn table(lmdb: &heed::Env<WithoutTls>, data: &File) -> heed::Result<Table> {
     let writer = lmdb.write_txn()?;
     fill(lmdb, data)?;
@@ -181,26 +187,6 @@ fn fill(lmdb: &heed::Env<WithoutTls>, data: &File) -> heed::Result<()> {
 fn now() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-thread_local! {
-    static WRITING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// That this thread writes. A pthread mutex would let it wait for itself; and it must be given back by the
-/// thread that took it, so this cannot be sent to another.
-pub(super) struct Alone(PhantomData<*const ()>);
-
-impl Alone {
-    fn enter() -> Result<Self, Error> {
-        if WRITING.replace(true) { Err(Error::Nested) } else { Ok(Self(PhantomData)) }
-    }
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        WRITING.set(false);
-    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use heed::RwTxn;
 use ipnet::IpNet;
 
+use super::folder::Lock;
 use super::keys::{self, Entry, State};
-use super::store::{Alone, Environment};
+use super::store::Environment;
 use super::view::Rows;
 use super::{Attachment, Error, Holder, Intent, Sequence, Steps, View};
 use crate::names::{AttachmentId, InterfaceName};
@@ -30,8 +31,8 @@ pub struct Transaction {
     now: u64,
     /// Blocks whose last address the policy wanted to know, and will want to know again.
     asked: RefCell<Vec<IpNet>>,
-    /// Goes last, after the lock.
-    _alone: Alone,
+    /// Goes last, when LMDB has finished.
+    _lock: Lock,
 }
 
 /// What became of a release.
@@ -48,13 +49,8 @@ pub enum Release {
 }
 
 impl Transaction {
-    pub(super) fn new(
-        environment: &'static Environment,
-        lmdb: RwTxn<'static>,
-        now: u64,
-        alone: Alone,
-    ) -> Self {
-        Self { environment, lmdb, now, asked: RefCell::default(), _alone: alone }
+    pub(super) fn new(environment: &'static Environment, lmdb: RwTxn<'static>, now: u64, lock: Lock) -> Self {
+        Self { environment, lmdb, now, asked: RefCell::default(), _lock: lock }
     }
 
     /// One attachment.

@@ -107,6 +107,34 @@ fn an_address_rests_until_its_time_and_is_then_as_if_it_had_never_been_held() {
 }
 
 #[test]
+fn an_address_that_is_taken_again_outlives_the_end_of_its_rest() {
+    let Scratch { store, .. } = &Scratch::new();
+    let addresses: Vec<_> = (1..=200).map(|last| format!("10.0.0.{last}")).collect();
+    let all: Vec<_> = addresses.iter().map(String::as_str).collect();
+    let rest = |at: u64, addresses: &[&str], for_seconds: u64| {
+        let mut transaction = store.transaction_at(at * SECOND).expect("open");
+        let sequence = transaction.reserve(intent("a", addresses)).expect("free").sequence;
+        let rest = Duration::from_secs(for_seconds);
+        assert_eq!(transaction.release(&id("a"), sequence, rest).expect("possible"), Release::Released);
+        transaction.commit().expect("committed");
+    };
+    rest(0, &all, 10);
+    // The rests that are over are more than one transaction takes away: these two wait at their end.
+    rest(20, &["10.0.0.199"], 100);
+    let mut transaction = store.transaction_at(20 * SECOND).expect("open");
+    let kept = transaction.reserve(intent("b", &["10.0.0.200"])).expect("rested enough");
+    transaction.commit().expect("committed");
+    (0..5).for_each(|_| rest(20, &[], 0));
+
+    let snapshot = store.snapshot_at(20 * SECOND).expect("readable");
+    let holder = |address| snapshot.holder_of(ip(address), &mut many()).expect("readable");
+    assert_eq!(holder("10.0.0.200"), Some(kept.intent.holder()));
+    assert_eq!(holder("10.0.0.199"), Some(intent("a", &[]).holder()));
+    assert_eq!(snapshot.taken(net("10.0.0.0/24"), &mut many()).expect("readable"), 2);
+    assert_eq!(snapshot.rows_where(|key, _| key.starts_with(b"r")).len(), 1);
+}
+
+#[test]
 fn gateways_are_skipped_while_an_attachment_names_them() {
     let Scratch { store, .. } = &Scratch::new();
     let free = |store: &Store| {
@@ -161,6 +189,8 @@ fn asking_for_ever_new_blocks_does_not_fill_the_database() {
         }
         transaction.reserve(intent(&pod.to_string(), &[&address])).expect("free");
         transaction.commit().expect("committed");
+        let blocks = store.snapshot().expect("readable").rows_where(|key, _| key.starts_with(b"b"));
+        assert!(blocks.len() <= 1 + pod * 16, "{} after {pod}", blocks.len());
     }
     let blocks = store.snapshot().expect("readable").rows_where(|key, _| key.starts_with(b"b"));
     assert_eq!(blocks.len(), 1024);
