@@ -8,7 +8,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 /// The one place that says which component is built in; relative to this crate.
-const BUILTIN: &str = "builtin/bridge.wasm";
+const BUILTIN: &str = "../guests/bridge.wasm";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let host = Path::new(env!("CARGO_MANIFEST_DIR"));

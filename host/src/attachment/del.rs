@@ -14,10 +14,8 @@ use crate::state::State;
 pub(super) fn del(state: &State, request: &cni::Del) -> Result<(), Error> {
     // Without a database nothing was ever done here.
     let Some(store) = Store::open_existing(&state.leases_dir())? else { return Ok(()) };
-    match store.transaction()?.attachment(&request.attachment)? {
-        Some(attachment) => take_down(state, &store, &attachment),
-        None => Ok(()),
-    }
+    let on_record = store.transaction()?.attachment(&request.attachment)?;
+    on_record.map_or(Ok(()), |attachment| take_down(state, &store, &attachment))
 }
 
 /// The link first: an address is free only when nothing answers for it any more.
