@@ -16,7 +16,7 @@ pub(super) fn add(state: &State, request: &cni::Add) -> Result<String, Error> {
     let pod = container_namespace(&request.netns, request.netns_override)?;
     let settings = Settings::read(&state.node_config())?;
     let deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load)?;
-    let asked = deciding.question(&settings, request);
+    let asked = deciding.question(&settings, request)?;
     let store = Store::open(&state.leases_dir())?;
     let attachment = decide(deciding, &store, asked, namespace_of(&request.netns, &pod))?;
     let wired =

@@ -33,11 +33,11 @@ impl<V: View + 'static> Deciding<V> {
     }
 
     /// What the policy is asked for an ADD.
-    pub(super) fn question(&self, settings: &Settings, request: &cni::Add) -> AddRequest {
+    pub(super) fn question(&self, settings: &Settings, request: &cni::Add) -> Result<AddRequest, Error> {
         let network = &request.configuration;
-        let node = settings.node(network.pools.as_deref(), network.cluster.as_deref());
+        let node = settings.node(network.pools.as_deref(), network.cluster.as_deref())?;
         let requested = &request.requested;
-        AddRequest {
+        Ok(AddRequest {
             network: network.network.clone(),
             attachment: request.attachment.clone(),
             pod: request.pod.clone(),
@@ -45,7 +45,7 @@ impl<V: View + 'static> Deciding<V> {
             requested_mac: requested.mac,
             config: self.config.clone(),
             node,
-        }
+        })
     }
 
     /// The policy's plan, if it has one and the plan keeps every rule; the view comes back with it.

@@ -19,7 +19,7 @@ fn ready(state: &State, request: &cni::Status) -> Result<(), Error> {
     let settings = Settings::read(&state.node_config())?;
     Deciding::<Empty>::prepare(state, &settings, &request.configuration, Registry::load)?.check_config()?;
     let node =
-        settings.node(request.configuration.pools.as_deref(), request.configuration.cluster.as_deref());
+        settings.node(request.configuration.pools.as_deref(), request.configuration.cluster.as_deref())?;
     for ipv4 in [true, false] {
         room(state, &node, ipv4)?;
     }

@@ -51,6 +51,14 @@ pub enum Error {
         /// What should.
         rule: &'static str,
     },
+    /// Pods of this node would be no pods of the cluster.
+    #[error("the pool {pool} lies outside of the cluster's blocks ({}): correct `pools` or `cluster`", .cluster.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", "))]
+    PoolOutside {
+        /// The pool.
+        pool: IpNet,
+        /// The blocks.
+        cluster: Vec<IpNet>,
+    },
 }
 
 /// What `node.json` says; everything may be left out.
@@ -113,11 +121,11 @@ impl Settings {
 
     /// The node as a policy sees it. What a network configuration says of pools and cluster goes first;
     /// a cluster that nobody named is the pools.
-    pub fn node(&self, pools: Option<&[IpNet]>, cluster: Option<&[IpNet]>) -> Node {
+    pub fn node(&self, pools: Option<&[IpNet]>, cluster: Option<&[IpNet]>) -> Result<Node, Error> {
         let pools = pools.map(<[_]>::to_vec).or_else(|| self.pools.clone());
         let cluster = cluster.map(<[_]>::to_vec).or_else(|| self.cluster.clone());
         let fallback = |block: &str| vec![block.parse().expect("a block")];
-        Node {
+        let node = Node {
             name: self.name.clone().unwrap_or_else(host_name),
             addresses: self.addresses.clone(),
             cluster: match (cluster, &pools) {
@@ -126,6 +134,11 @@ impl Settings {
                 (None, None) => fallback(DEFAULT_CLUSTER),
             },
             pools: pools.unwrap_or_else(|| fallback(DEFAULT_POOL)),
+        };
+        let inside = |pool: &&IpNet| node.cluster.iter().any(|block| block.contains(*pool));
+        match node.pools.iter().find(|pool| !inside(pool)) {
+            Some(pool) => Err(Error::PoolOutside { pool: *pool, cluster: node.cluster }),
+            None => Ok(node),
         }
     }
 }
@@ -184,8 +197,10 @@ mod tests {
 
     #[test]
     fn a_node_without_settings_can_be_tried() {
-        let node =
-            Settings::read(Path::new("/nonexistent/node.json")).expect("nothing said").node(None, None);
+        let node = Settings::read(Path::new("/nonexistent/node.json"))
+            .expect("nothing said")
+            .node(None, None)
+            .expect("sound");
         assert_eq!(node.pools, [net(DEFAULT_POOL)]);
         assert_eq!(node.cluster, [net(DEFAULT_CLUSTER)]);
         assert!(!node.name.is_empty());
@@ -195,10 +210,10 @@ mod tests {
     fn a_network_configuration_goes_first() {
         let file = file(r#"{"name": "n1", "pools": ["10.1.0.0/24"], "cluster": ["10.1.0.0/16"]}"#);
         let settings = Settings::read(file.path()).expect("well-formed");
-        assert_eq!(settings.node(None, None).pools, [net("10.1.0.0/24")]);
-        let node = settings.node(Some(&[net("10.1.7.0/24")]), None);
+        assert_eq!(settings.node(None, None).expect("sound").pools, [net("10.1.0.0/24")]);
+        let node = settings.node(Some(&[net("10.1.7.0/24")]), None).expect("sound");
         assert_eq!((node.pools, node.cluster), (vec![net("10.1.7.0/24")], vec![net("10.1.0.0/16")]));
-        let alone = Settings::default().node(Some(&[net("10.1.7.0/24")]), None);
+        let alone = Settings::default().node(Some(&[net("10.1.7.0/24")]), None).expect("sound");
         assert_eq!(alone.cluster, [net("10.1.7.0/24")]);
     }
 
@@ -209,6 +224,17 @@ mod tests {
         assert!(message(r#"{"pools": ["10.1.0.1/24"]}"#).contains("pools[0] is 10.1.0.1/24"));
         assert!(message(r#"{"pools": []}"#).contains("at least one block"));
         assert!(message("{").contains("EOF"));
+    }
+
+    #[test]
+    fn a_pool_is_part_of_the_cluster() {
+        let cluster = [net("10.244.0.0/16"), net("fd00::/48")];
+        let node = |pool: &str| Settings::default().node(Some(&[net(pool)]), Some(&cluster));
+        assert!(node("10.244.1.0/24").is_ok() && node("fd00:0:0:1::/64").is_ok());
+        for outside in ["10.9.1.0/24", "10.0.0.0/8", "fd01::/64"] {
+            let error = node(outside).expect_err(outside).to_string();
+            assert!(error.contains(outside) && error.contains("10.244.0.0/16, fd00::/48"), "{error}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub struct Decided {
 /// Asks the policy what shall be true on this node, and checks it.
 pub fn decide(state: &State) -> Result<Decided, Error> {
     let settings = Settings::read(&state.node_config())?;
-    let node = settings.node(None, None);
+    let node = settings.node(None, None)?;
     let peers = config::read_peers(&state.peers(), &node.name)?;
     let request = NodeRequest { node, peers, config: settings.policy_config().to_owned() };
 
