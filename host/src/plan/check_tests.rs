@@ -131,7 +131,8 @@ fn the_node_answers_for_no_foreign_gateway() {
     };
     assert!(routed("169.254.1.1").is_ok());
     assert!(routed("10.244.1.1").is_ok());
-    for foreign in ["8.8.8.8", "192.168.1.12", "10.244.2.1", "fe80::1"] {
+    // Clouds answer at 169.254.169.254, and some nodes have a name server at 169.254.20.10.
+    for foreign in ["8.8.8.8", "192.168.1.12", "10.244.2.1", "fe80::1", "169.254.169.254", "169.254.20.10"] {
         assert_eq!(routed(foreign).expect_err(foreign), "addresses[0].gateway", "{foreign}");
     }
 }
