@@ -168,6 +168,9 @@ fn pod_address(field: &str, node: &Node, prefix: &IpNet) -> Outcome {
         let rule = format!("its link would reach beyond the cluster's blocks ({})", list(&node.cluster));
         return Err(violation(field, prefix, rule));
     }
+    if let Some(own) = node.addresses.iter().find(|own| link.contains(*own)) {
+        return Err(violation(field, prefix, format!("its link would cover {own}, the node's own address")));
+    }
     Ok(())
 }
 

@@ -121,6 +121,24 @@ fn addresses_and_gateways_fit_together() {
 }
 
 #[test]
+fn no_link_covers_the_node_itself() {
+    let mut request = request();
+    request.node.addresses.push(ip("10.244.1.200"));
+    for (own, field) in
+        [("10.244.1.200/32", "addresses[0].prefix"), ("10.244.1.2/24", "wiring.bridge.addresses[0]")]
+    {
+        let mut plan = lecture();
+        plan.addresses[0].prefix = net(own);
+        if field.starts_with("addresses") {
+            plan.wiring = Wiring::Routed;
+        }
+        let violation = add(&request, plan).expect_err(own);
+        assert_eq!(violation.field, field, "{violation}");
+        assert!(violation.to_string().contains("10.244.1.200"), "{violation}");
+    }
+}
+
+#[test]
 fn the_node_answers_for_no_foreign_gateway() {
     let routed = |gateway: &str| {
         let mut plan = lecture();
