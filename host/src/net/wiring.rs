@@ -182,8 +182,8 @@ fn configure_container(plan: &Checked) -> Result<(), Error> {
     let mut container = Socket::route()?;
     let index = index_of(&container, &plan.container_interface)?;
     let end = Interface { index, name: plan.container_interface.as_str() };
-    for (name, value) in &plan.sysctls {
-        Sysctl::named(name).set(value)?;
+    for (path, value) in &plan.sysctls {
+        Sysctl::planned(path).set(value)?;
     }
     let mut requests = Vec::with_capacity(2 + plan.addresses.len() + plan.routes.len());
     if families(plan).ipv6 {

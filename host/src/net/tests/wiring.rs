@@ -122,7 +122,7 @@ fn sysctls_routes_and_port_flags_are_set() {
             (*hairpin, *isolated) = (true, true);
         }
         let setting = "net.ipv4.ping_group_range";
-        plan.sysctls.push((setting.to_owned(), "0 1000".to_owned()));
+        plan.sysctls.push((setting.replace('.', "/"), "0 1000".to_owned()));
         let destination = "192.0.2.0/24".parse().expect("valid");
         plan.routes.push(Route { destination, via: None, mtu: Some(1300), metric: Some(7) });
         let pod = wired(&plan);
@@ -130,6 +130,18 @@ fn sysctls_routes_and_port_flags_are_set() {
         assert!(shown.contains(" hairpin on ") && shown.contains(" isolated on "), "{shown}");
         assert_eq!(inside(&pod, || Sysctl::named(setting).get()).as_deref(), Some("0\t1000"));
         assert!(inside(&pod, routes).contains(&"192.0.2.0/24 on the link metric 7 proto 112".to_owned()));
+    });
+}
+
+#[test]
+fn an_interface_name_with_a_dot_has_its_sysctls() {
+    isolated(|| {
+        let mut plan = bridged(2, &[V4]);
+        plan.container_interface = name("net1.5");
+        plan.sysctls.push(("net/ipv4/conf/net1.5/arp_notify".to_owned(), "1".to_owned()));
+        let pod = wired(&plan);
+        let value = inside(&pod, || Sysctl::of_interface("ipv4", "net1.5", "arp_notify").get());
+        assert_eq!(value.as_deref(), Some("1"));
     });
 }
 
@@ -154,7 +166,7 @@ fn a_refusal_undoes_everything_and_says_which_step() {
         assert_eq!(inside(&pod, links), 3, "two lines of headings, and lo");
 
         plan.routes.pop();
-        plan.sysctls.push(("net.no.such".to_owned(), "1".to_owned()));
+        plan.sysctls.push(("net/no/such".to_owned(), "1".to_owned()));
         assert!(matches!(wire(&pod, &plan), Err(Error::Sysctl { .. })));
         assert_eq!((links(), inside(&pod, links)), (before, 3));
     });
