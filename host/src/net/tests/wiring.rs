@@ -146,6 +146,16 @@ fn an_interface_name_with_a_dot_has_its_sysctls() {
 }
 
 #[test]
+fn a_bridge_without_ipv6_can_get_it_later() {
+    isolated(|| {
+        Sysctl::of_interface("ipv6", "default", "disable_ipv6").set("1").expect("set");
+        let _first = wired(&bridged(2, &[V4]));
+        let _second = wired(&bridged(3, &[V4, V6]));
+        assert!(addresses_of("cni0").contains(&"fd00:244:1::1/64".to_owned()));
+    });
+}
+
+#[test]
 fn a_refusal_undoes_everything_and_says_which_step() {
     isolated(|| {
         let mut plan = bridged(2, &[V4]);
