@@ -288,7 +288,7 @@ fn taking_down_is_repeatable_and_spares_strangers() {
         assert!(link_named("pw2").is_none() && inside(&pod, || link_named("eth0")).is_none());
         unwire(&name("pw2")).expect("still gone");
         super::run("ip link add pw2 type veth peer name pw3");
-        super::run("ip link add pw4 group 1886876260 type bridge");
+        super::run(&format!("ip link add pw4 group {GROUP} type bridge"));
         for foreign in ["pw2", "pw4"] {
             unwire(&name(foreign)).expect("not ours");
             assert!(link_named(foreign).is_some());
