@@ -156,6 +156,18 @@ fn a_bridge_without_ipv6_can_get_it_later() {
 }
 
 #[test]
+fn a_refusal_on_a_fresh_node_makes_no_bridge_and_forwards_nothing() {
+    isolated(|| {
+        let pod = new_namespace();
+        inside(&pod, || super::run("ip link add eth0 type bridge"));
+        let error = wire(&pod, &bridged(2, &[V4])).expect_err("taken");
+        assert!(matches!(error, Error::ContainerInterfaceTaken(_)), "{error}");
+        assert!(link_named("cni0").is_none());
+        assert_eq!(Sysctl::named("net.ipv4.ip_forward").get().as_deref(), Some("0"));
+    });
+}
+
+#[test]
 fn a_refusal_undoes_everything_and_says_which_step() {
     isolated(|| {
         let mut plan = bridged(2, &[V4]);
