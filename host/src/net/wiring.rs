@@ -43,6 +43,7 @@ pub struct WiredBridge {
 /// the node's, and other pods may be its ports already.
 pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     let mut host = Socket::route()?;
+    refuse_addresses_of_node(&mut host, plan)?;
     let (wired, master, before) = prepare(&mut host, pod, plan)?;
     let index = create_veth(&mut host, pod, plan, wired.mtu, master, before)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
@@ -50,6 +51,17 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
         Ok(()) => Ok(wired),
         Err(error) => Err(undo(&mut host, end, plan, error)),
     }
+}
+
+/// No lease knows of an address that an operator gave to an interface, or that a bridge still carries from a
+/// plan whose pods are gone.
+fn refuse_addresses_of_node(host: &mut Socket, plan: &Checked) -> Result<(), Error> {
+    for address in plan.addresses.iter().map(|address| address.prefix.addr()) {
+        if route::is_local(host, address)? {
+            return Err(Error::AddressOfNode(address));
+        }
+    }
+    Ok(())
 }
 
 /// What the result will say, the bridge's index, and the requests that give the bridge what it lacks.

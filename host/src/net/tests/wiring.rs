@@ -168,6 +168,23 @@ fn a_refusal_on_a_fresh_node_makes_no_bridge_and_forwards_nothing() {
 }
 
 #[test]
+fn an_address_that_the_node_answers_for_is_refused() {
+    isolated(|| {
+        let _first = wired(&bridged(2, &[V4]));
+        for taken in ["10.244.1.77", "fd00:244:1::77"] {
+            let length = if taken.contains(':') { 64 } else { 24 };
+            super::run(&format!("ip address add {taken}/{length} dev cni0 nodad"));
+            let mut plan = bridged(3, &[V4, V6]);
+            let own = &mut plan.addresses[usize::from(length == 64)].prefix;
+            *own = format!("{taken}/{length}").parse().expect("valid");
+            let error = wire(&new_namespace(), &plan).expect_err("the bridge has it");
+            assert!(matches!(error, Error::AddressOfNode(_)), "{error}");
+            assert!(link_named("pw3").is_none());
+        }
+    });
+}
+
+#[test]
 fn a_refusal_undoes_everything_and_says_which_step() {
     isolated(|| {
         let mut plan = bridged(2, &[V4]);
