@@ -23,7 +23,7 @@ pub(super) fn broken(policy: &Installed, violation: &Violation) -> Error {
 }
 
 fn decided_by(policy: &Installed) -> String {
-    format!("decided by policy {} ({})", policy.name, policy.digest)
+    format!("decided by policy {policy}")
 }
 
 impl From<node::config::Error> for Error {

@@ -12,7 +12,7 @@
 //! | `BOOT/FORMAT/data.mdb` | one LMDB environment | versions that write different rows must not meet in one file |
 //! | `BOOT.new/` | the same while it is made | a killed process leaves no half of a database |
 //!
-//! The folder itself carries the lock, see [`folder::Lock`]: one process writes, or any number reads.
+//! The folder itself carries the lock, see `folder.rs`: one process writes, or any number reads.
 //! Nothing is ever synced to disk: it only has to survive processes, and the kernel's page cache does.
 //!
 //! # Keys
