@@ -18,6 +18,7 @@ pub(super) fn add(state: &State, request: &cni::Add) -> Result<String, Error> {
     let deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load)?;
     let asked = deciding.question(&settings, request)?;
     let store = Store::open(&state.leases_dir())?;
+    let _turn = store.turn(&request.attachment)?;
     let attachment = decide(deciding, &store, asked, namespace_of(&request.netns, &pod))?;
     let wired =
         net::wire(&pod, &attachment.intent.plan).map_err(|error| give_back(&store, &attachment, error))?;

@@ -14,17 +14,19 @@ use crate::state::State;
 pub(super) fn del(state: &State, request: &cni::Del) -> Result<(), Error> {
     // Without a database nothing was ever done here.
     let Some(store) = Store::open_existing(&state.leases_dir())? else { return Ok(()) };
+    let _turn = store.turn(&request.attachment)?;
     let on_record = store.transaction()?.attachment(&request.attachment)?;
     on_record.map_or(Ok(()), |attachment| take_down(state, &store, &attachment))
 }
 
-/// The link first: an address is free only when nothing answers for it any more.
+/// The link first: an address is free only when nothing answers for it any more. The caller has the
+/// attachment's turn, so that no ADD under way makes the link afterwards.
 pub(super) fn take_down(state: &State, store: &Store, attachment: &Attachment) -> Result<(), Error> {
     net::unwire(&attachment.intent.plan.host_interface)?;
     let policy = load(state, &attachment.intent);
     let transaction = store.transaction()?;
     let (rest, mut transaction) = rest(policy, &attachment.intent, transaction);
-    // Another number on record is another attachment, made after somebody took this one down.
+    // Another number on record would be another attachment, and nothing of it is given back.
     let _ = transaction.release(&attachment.intent.attachment, attachment.sequence, rest)?;
     Ok(transaction.commit()?)
 }

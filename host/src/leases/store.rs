@@ -11,7 +11,8 @@ use heed::{CommitOrAbort, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::folder::{self, Folder};
-use super::{Error, Snapshot, Transaction};
+use super::{Error, Snapshot, Transaction, Turn};
+use crate::names::AttachmentId;
 
 /// Only address space: the file is as large as what was written, some 100 MiB for 60,000 attachments.
 const MAP_SIZE: usize = 1 << 30;
@@ -111,6 +112,13 @@ impl Store {
         environment.refuse_if_removed()?;
         let lmdb = environment.lmdb.write_txn().map_err(|error| environment.fail(error))?;
         Ok(Transaction::new(environment, lmdb, now, lock))
+    }
+
+    /// Waits until no other call about the attachment is under way: to be taken before any transaction.
+    pub fn turn(&self, id: &AttachmentId) -> Result<Turn, Error> {
+        let data = self.environment.path.join("data.mdb");
+        let fail = |source| Error::Folder { what: "lock an attachment in", path: data.clone(), source };
+        Turn::take(&data, id).map_err(fail)
     }
 
     /// Looks at one state. Nobody writes until it is dropped: gather what is needed, drop it, then print.
