@@ -82,9 +82,13 @@ fn already_there(there: &Attachment) -> Error {
     Error::new(Code::ATTACHMENT_EXISTS, msg)
 }
 
-/// Nothing was wired, so nothing must stay on record; if that fails too, DEL does it.
-fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error {
+/// Nothing was wired, so nothing must stay on record; if that fails too, DEL does it. What a link may still
+/// answer for is not given back: DEL removes the link first.
+pub(super) fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error {
     let id = &attachment.intent.attachment;
+    if error.may_leave_something() {
+        return Error::from(error).with_details("its addresses stay on record until DEL");
+    }
     let release = || -> Result<(), crate::leases::Error> {
         let mut transaction = store.transaction()?;
         let _ = transaction.release(id, attachment.sequence, std::time::Duration::ZERO)?;

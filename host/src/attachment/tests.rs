@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::leases::{Attachment, Intent, NetworkNamespace, Store, is_waited_for};
 use crate::names::{Digest, MacAddress};
+use crate::net;
 use crate::net::tests::{isolated, link_named, run};
 use crate::plan::marks::GROUP;
 use crate::plan::{Address, Checked, Wiring};
@@ -79,6 +80,26 @@ fn what_was_added_again_is_not_collected() {
         gc::collect(&state, &store, &current).expect("taken down");
         assert!(!is_on_record(&store) && link_named("pw2").is_none());
     });
+}
+
+#[test]
+fn an_address_that_may_still_be_answered_for_is_kept() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (_, store) = scratch(root.path());
+    let attachment = reserve(&store);
+    let lost = || net::Error::Socket { action: "receive an answer", errno: rustix::io::Errno::NOBUFS };
+    let undone = || net::Error::HostInterfaceTaken(intent().plan.host_interface);
+    let left = net::Error::NotUndone {
+        error: Box::new(undone()),
+        interface: intent().plan.host_interface,
+        left: Box::new(lost()),
+    };
+    for error in [left, lost()] {
+        let told = add::give_back(&store, &attachment, error);
+        assert!(is_on_record(&store) && told.details().contains("until DEL"), "{told}");
+    }
+    add::give_back(&store, &attachment, undone());
+    assert!(!is_on_record(&store));
 }
 
 #[test]

@@ -142,6 +142,13 @@ impl From<DecodeError> for Error {
 }
 
 impl Error {
+    /// Whether something of the pod's wiring may be left: undoing failed, the kernel's answer was
+    /// lost, or the veth was renamed.
+    pub fn may_leave_something(&self) -> bool {
+        let lost = matches!(self, Self::Socket { .. } | Self::Malformed(_) | Self::InterfaceGone(_));
+        lost || matches!(self, Self::NotUndone { .. })
+    }
+
     /// The outcome of requests that do not depend on each other: none, one or many refusals.
     pub(super) fn from_refusals(mut refused: Vec<Refused>) -> Result<(), Self> {
         match refused.len() {
