@@ -41,7 +41,7 @@ pub enum Error {
         /// Its component.
         digest: Digest,
         /// Field, value and rule.
-        violation: Violation,
+        violation: Box<Violation>,
     },
 }
 
@@ -67,7 +67,7 @@ pub fn decide(state: &State) -> Result<Decided, Error> {
     match instance.node(&request)? {
         Err(Refusal { message, .. }) => Err(Error::Refused { policy, digest, message }),
         Ok(plan) => match check::node(&request, plan) {
-            Err(violation) => Err(Error::Broken { policy, digest, violation }),
+            Err(violation) => Err(Error::Broken { policy, digest, violation: Box::new(violation) }),
             Ok(plan) => Ok(Decided { node: request.node, plan }),
         },
     }
