@@ -45,9 +45,22 @@ fn namespace_of(path: &Path, namespace: &Namespace) -> NetworkNamespace {
     NetworkNamespace { path: path.to_owned(), device: id.device, inode: id.inode }
 }
 
-/// Asks the policy inside the transaction that records what it chose: nobody else chooses meanwhile.
 fn decide(
     mut deciding: Deciding<Transaction>,
+    store: &Store,
+    asked: AddRequest,
+    netns: NetworkNamespace,
+) -> Result<Attachment, Error> {
+    let decided = record(&mut deciding, store, asked, netns);
+    // Not before: whoever is slow to read it would keep every other ADD waiting for the database.
+    deciding.say();
+    deciding.end();
+    decided
+}
+
+/// Asks the policy inside the transaction that records what it chose: nobody else chooses meanwhile.
+fn record(
+    deciding: &mut Deciding<Transaction>,
     store: &Store,
     asked: AddRequest,
     netns: NetworkNamespace,
@@ -57,7 +70,7 @@ fn decide(
         return Err(already_there(&there));
     }
     let (plan, mut transaction) = deciding.ask(&asked, transaction)?;
-    let Installed { name, digest, .. } = deciding.end();
+    let Installed { name, digest, .. } = deciding.installed().clone();
     let attachment = transaction.reserve(Intent {
         attachment: asked.attachment,
         network: asked.network,

@@ -146,7 +146,8 @@ impl Environment {
         // SAFETY: NO_SYNC can leave a torn file after a power cut, but none is read after a boot. NO_LOCK
         // wants one writer alone, or readers: each transaction has the folder's lock until it is dropped.
         unsafe { options.flags(EnvFlags::NO_SYNC | EnvFlags::NO_LOCK) };
-        // SAFETY: the file lies in a folder of mode 0700, and only LMDB writes to it, under that lock.
+        // SAFETY: the file lies in a folder that only root can write to, which `Folder` makes sure of, and
+        // only LMDB writes to it, under that lock.
         let lmdb = unsafe { options.open(at) }.map_err(fail)?;
         let data = lmdb.try_clone_inner_file().map_err(fail)?;
         let table = table(&lmdb, &data).map_err(fail)?;
