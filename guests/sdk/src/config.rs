@@ -33,7 +33,7 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
 /// # Errors
 /// An `invalid-config` refusal that names the key.
 pub fn check_interface_name(key: &str, name: &str) -> Result<(), Refusal> {
-    let foreign = |c: char| "/:%".contains(c) || c.is_whitespace() || c.is_control();
+    let foreign = |c: char| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control();
     let fits = (1..=MAX_INTERFACE_NAME).contains(&name.len());
     if fits && !name.contains(foreign) && name != "." && name != ".." {
         return Ok(());

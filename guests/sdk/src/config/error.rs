@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, in a sentence: where, which value, what it should be.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -10,13 +11,16 @@ use serde::de::{self, Expected, Unexpected};
 /// So many characters of a value are quoted.
 const QUOTED: usize = 40;
 
-/// What is wrong.
+/// What is wrong. Behind a pointer, because each step of reading hands it on, and copies take code.
 #[derive(Debug)]
-pub(super) struct Error {
+pub(super) struct Error(Box<Complaint>);
+
+#[derive(Debug)]
+struct Complaint {
     /// The way to the value, such as `routes[2].via`; empty for the whole.
     place: String,
     /// What is wrong with it.
-    complaint: String,
+    text: String,
 }
 
 impl Error {
@@ -26,13 +30,15 @@ impl Error {
     }
 
     /// The error of a part, as an error of the whole.
-    pub(super) fn at(self, part: &str, value: &str) -> Self {
-        if self.place.is_empty() {
-            let complaint = format!("{}: {}", quote(value), self.complaint);
-            return Self { place: part.to_string(), complaint };
+    pub(super) fn at(mut self, part: &str, value: &str) -> Self {
+        let Complaint { place, text } = &mut *self.0;
+        if place.is_empty() {
+            *text = format!("{}: {text}", quote(value));
+        } else if !place.starts_with('[') {
+            place.insert(0, '.');
         }
-        let dot = if self.place.starts_with('[') { "" } else { "." };
-        Self { place: format!("{part}{dot}{}", self.place), ..self }
+        place.insert_str(0, part);
+        self
     }
 
     fn unknown(what: &str, name: &str, known: &[&str]) -> Self {
@@ -55,10 +61,11 @@ fn quote(value: &str) -> String {
 
 impl Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.place.is_empty() {
-            write!(f, "{} is ", self.place)?;
+        let Complaint { place, text } = &*self.0;
+        if !place.is_empty() {
+            write!(f, "{place} is ")?;
         }
-        f.write_str(&self.complaint)
+        f.write_str(text)
     }
 }
 
@@ -67,7 +74,7 @@ impl core::error::Error for Error {}
 // serde's own sentences say what was found; ours quote it, and need no code to write numbers with.
 impl de::Error for Error {
     fn custom<T: Display>(complaint: T) -> Self {
-        Self { place: String::new(), complaint: complaint.to_string() }
+        Self(Box::new(Complaint { place: String::new(), text: complaint.to_string() }))
     }
 
     fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
