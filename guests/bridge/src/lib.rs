@@ -19,7 +19,7 @@ use core::net::IpAddr;
 use podwire_sdk::config::check_interface_name;
 use podwire_sdk::{
     AddPlan, AddRequest, Bridge, BridgePort, Family, IpNet, Leases, NextHop, Node, NodePlan, NodeRequest,
-    Policy, Refusal, nth,
+    Policy, Refusal, log, nth,
 };
 use serde::Deserialize;
 
@@ -79,13 +79,14 @@ impl Policy for Script {
         for peer in &request.peers {
             for pool in &peer.pools {
                 let family = Family::of(pool.addr());
-                let via = peer.address_of(family).ok_or_else(|| {
-                    let name = &peer.name;
-                    Refusal::try_again(format!(
-                        "peer {name} has no {family} address by which to reach its pool {pool}: give it one"
-                    ))
-                })?;
-                plan = plan.route(*pool, NextHop::Via(via));
+                match peer.address_of(family) {
+                    Some(via) => plan = plan.route(*pool, NextHop::Via(via)),
+                    // The others must not lose their routes by it.
+                    None => log::warn(&format!(
+                        "peer {} has no {family} address by which to reach its pool {pool}: give it one",
+                        peer.name
+                    )),
+                }
             }
         }
         Ok(plan)

@@ -2,7 +2,7 @@ extern crate std;
 
 use alloc::vec;
 
-use podwire_sdk::testing::{FakeLeases, add_request, node, prefixes};
+use podwire_sdk::testing::{FakeLeases, add_request, node, notes, prefixes};
 use podwire_sdk::{Peer, RefusalReason, Wiring, config};
 
 use super::*;
@@ -183,8 +183,13 @@ fn a_node_has_the_bridge_and_routes_to_its_peers() {
 }
 
 #[test]
-fn a_peer_that_cannot_be_reached_is_named() {
-    let refusal = on_node(vec![peer(&["192.168.1.12"])]).expect_err("IPv6 has no next hop");
-    assert_eq!(refusal.reason, RefusalReason::TryAgain);
-    assert!(refusal.message.contains("peer n2 has no IPv6 address"), "{refusal}");
+fn a_peer_that_cannot_be_reached_keeps_no_other_routes_away() {
+    let (half, whole) = (peer(&["192.168.1.12"]), peer(&["192.168.1.13", "fd00:1::13"]));
+    let plan = on_node(vec![half, whole]).expect("a plan");
+    let hops: Vec<_> = plan.routes.iter().map(|route| route.next_hop).collect();
+    let expected = ["192.168.1.12", "192.168.1.13", "fd00:1::13"].map(|via| NextHop::Via(ip(via)));
+    assert_eq!(hops, expected);
+    let notes = notes();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].starts_with("peer n2 has no IPv6 address"), "{notes:?}");
 }

@@ -1,5 +1,5 @@
 //! Notes for the operator: each is one line on the plugin's standard error, after the policy's name. In
-//! unit tests they go to the test's standard error.
+//! unit tests they go to the test's standard error, and [`notes`](crate::testing::notes) has them.
 
 /// For whoever develops the policy.
 pub fn debug(message: &str) {
@@ -33,4 +33,5 @@ fn write(level: Level, message: &str) {
 fn write(level: Level, message: &str) {
     extern crate std;
     std::eprintln!("{level:?}: {message}");
+    crate::testing::note(message);
 }

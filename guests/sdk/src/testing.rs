@@ -1,15 +1,18 @@
-//! Leases and requests for the unit tests of policies. Not there on wasm32.
+//! Leases, requests and notes for the unit tests of policies. Not there on wasm32.
+
+extern crate std;
 
 use alloc::collections::BTreeMap;
-use alloc::string::ToString as _;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::{AddPlan, AddRequest, Holder, Leases, Node, after};
 
-/// A lease database in memory, which answers as the host's does.
+/// A lease database in memory, which answers as the host's does, but keeps no gateways back.
 #[derive(Debug, Clone, Default)]
 pub struct FakeLeases {
     held: BTreeMap<IpAddr, Holder>,
@@ -111,6 +114,19 @@ pub fn add_request(container_id: &str, pools: &[&str]) -> AddRequest {
         requested_mac: None,
         extra: Vec::new(),
     }
+}
+
+std::thread_local! {
+    static NOTES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What was [logged](crate::log) by this thread, and so by this test, since it was last asked.
+pub fn notes() -> Vec<String> {
+    NOTES.take()
+}
+
+pub(crate) fn note(message: &str) {
+    NOTES.with_borrow_mut(|notes| notes.push(message.to_string()));
 }
 
 #[cfg(test)]

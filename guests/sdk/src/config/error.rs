@@ -85,6 +85,10 @@ impl de::Error for Error {
         Self::expected(expected)
     }
 
+    fn missing_field(name: &'static str) -> Self {
+        Self::custom(format_args!("key `{name}` is missing"))
+    }
+
     fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
         Self::unknown("key", name, known)
     }
