@@ -36,8 +36,9 @@ pub trait Leases {
     /// Who holds the address. One that rests after a DEL is held by the attachment that had it.
     fn holder_of(&self, address: IpAddr) -> Option<Holder>;
 
-    /// The first address of the block that nobody holds, at or after `start`, wrapping round once. Never
-    /// the network or broadcast address. Does not know of gateways.
+    /// The first free address of the block at or after `start`, wrapping round once. A start outside of
+    /// the block is taken as none. Never the network or broadcast address, nor one that the plan of an
+    /// attachment on record names as a gateway or gives to a bridge.
     fn first_free(&self, block: IpNet, start: Option<IpAddr>) -> Option<IpAddr>;
 
     /// The address in the block that was handed out last.

@@ -13,11 +13,11 @@ use crate::{config, log, raw};
 /// A policy, which is its configuration: `config` of the network configuration is read into it before
 /// each call, and one that cannot be read is refused as [`config::read`] says.
 ///
-/// A policy has no clock, randomness, files or network, and keeps nothing between calls: the same request
-/// with the same leases must give the same answer.
+/// A policy has no clock, randomness, files or network, and keeps nothing between calls, each of which
+/// finds a new instance: the same request with the same leases must give the same answer.
 pub trait Policy: DeserializeOwned {
-    /// Whether the policy can work with this configuration, beyond that it could be read. Asked before a
-    /// configuration is used for the first time.
+    /// Whether the policy can work with this configuration, beyond that it could be read. Asked when a
+    /// runtime wants to know whether an ADD would be served, and by the operator's tools; not for each ADD.
     ///
     /// # Errors
     /// A refusal that names the key, its value and what to do.

@@ -6,7 +6,7 @@ use core::fmt;
 /// Why a policy says no, for the code of the CNI error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
-    /// The policy's configuration is wrong: CNI code 7.
+    /// A configuration is wrong, the policy's own, the node's or a peer's: CNI code 7.
     InvalidConfig,
     /// This pod must not have this: CNI code 100.
     Denied,
@@ -26,7 +26,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The policy's configuration is wrong.
+    /// A configuration is wrong: the policy's own, the node's or a peer's.
     pub fn invalid_config(message: impl Into<String>) -> Self {
         Self { reason: RefusalReason::InvalidConfig, message: message.into() }
     }
