@@ -1,0 +1,117 @@
+//! The README's tutorial, followed word for word.
+//!
+//! Reads it from the README itself, so that what stands there is what works.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use ipnet::Ipv4Net;
+
+#[test]
+fn the_policy_that_it_shows_is_the_one_that_it_copies() {
+    let policy =
+        fs::read_to_string(repository().join("guests/by-namespace/src/lib.rs")).expect("it is there");
+    let shown = blocks("rust");
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    assert!(policy.contains(&shown[0]), "the README shows another policy than guests/by-namespace");
+}
+
+#[test]
+fn it_can_be_followed_to_its_end() {
+    if !works("rustup", "--version") {
+        // The test framework hides what passing tests print.
+        writeln!(std::io::stderr(), "skipped, because the tutorial needs rustup").expect("it is open");
+        return;
+    }
+    let place = fresh_copy();
+    let planned = addresses(&follow(&blocks("sh").concat(), &place));
+    let halves: [Ipv4Net; 2] =
+        ["10.244.1.128/25", "10.244.1.0/25"].map(|half| half.parse().expect("a block"));
+    assert_eq!(planned.len(), 2, "{planned:?}");
+    for (address, half) in planned.iter().zip(halves) {
+        assert!(half.contains(address), "{address} is not in {half}");
+        assert!(section().contains(&format!("`{address}`")), "the README promises another than {address}");
+    }
+    fs::remove_dir_all(place).expect("it is ours");
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a folder of the repository")
+}
+
+fn section() -> String {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("it is there");
+    let mut sections = readme.split("\n## ").filter(|section| section.starts_with("Write your own policy"));
+    sections.next().expect("the README has a tutorial").to_owned()
+}
+
+/// What stands between fences of a language.
+fn blocks(language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    let section = section();
+    let opened = section.split(&fence).skip(1);
+    opened.map(|text| text.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+fn works(program: &str, argument: &str) -> bool {
+    let quiet = Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    quiet.is_ok_and(|status| status.success())
+}
+
+/// What a newcomer has after cloning, as far as the tutorial uses it.
+fn fresh_copy() -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tutorial");
+    // One that was left by a test that was killed.
+    let _ = fs::remove_dir_all(&place);
+    for folder in ["wit", "guests"] {
+        copy(&repository().join(folder), &place.join(folder));
+    }
+    place
+}
+
+/// Without what was built, and without links.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("it can be made");
+    for entry in fs::read_dir(from).expect("it is a folder").map(|entry| entry.expect("it can be read")) {
+        let kind = entry.file_type().expect("it is known");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if kind.is_dir() && entry.file_name() != "target" {
+            copy(&from, &to);
+        } else if kind.is_file() {
+            fs::copy(&from, &to).expect("it can be copied");
+        }
+    }
+}
+
+/// Runs the commands where the copy is, and returns what they print.
+fn follow(commands: &str, place: &Path) -> String {
+    let mut shell = Command::new("sh");
+    shell.args(["-eux", "-c", commands]).current_dir(place).env("PATH", path_with_podwire());
+    // What cargo and make tell the tests is no newcomer's; he has the toolchain of the folder he is in.
+    for variable in ["RUSTUP_TOOLCHAIN", "CARGO_TARGET_DIR", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"] {
+        shell.env_remove(variable);
+    }
+    // He waits for the compiler once, not for each test.
+    shell.env("CARGO_BUILD_BUILD_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("tutorial-build"));
+    let output = shell.output().expect("there is a shell");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+/// As after `make build`.
+fn path_with_podwire() -> String {
+    let test = std::env::current_exe().expect("a test knows its own file");
+    let profile = test.ancestors().nth(2).expect("cargo puts tests into target/PROFILE/deps");
+    assert!(profile.join("podwire").is_file(), "build it first: cargo build --package podwire --bins");
+    format!("{}:{}", profile.display(), std::env::var("PATH").expect("cargo was found by it"))
+}
+
+/// What the plans give to their pods.
+fn addresses(plans: &str) -> Vec<Ipv4Net> {
+    let commands = plans.lines().filter(|line| line.starts_with("ip -n"));
+    let given = commands.filter_map(|line| line.split_once("address add ")?.1.split(' ').next());
+    given.map(|address| address.parse().expect("an address")).collect()
+}
