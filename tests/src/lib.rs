@@ -8,6 +8,7 @@
 //! | [`reach`] | whether packets arrive, and from whom | how the way was made |
 //! | [`network`] | network configurations | processes |
 //! | [`plugin`] | one call of a plugin: environment, standard input, what came back | pods' wiring |
+//! | [`command`] | the command for people, on a node's state | network configurations |
 //! | [`containerd`] | a containerd of the test's own, its image and its CRI | podwire |
 //!
 //! The plugin under test is `podwire-cni` beside the tests, or the file that `PODWIRE_PLUGIN` names. If that
@@ -17,6 +18,7 @@
 //! Whatever cannot be set up panics: a test without its ground is a failed test. The one exception is a
 //! missing privilege, see [`node::Node::enter`].
 
+pub mod command;
 pub mod containerd;
 pub mod kernel;
 pub mod network;
@@ -24,6 +26,7 @@ pub mod node;
 pub mod plugin;
 pub mod reach;
 
+pub use command::Podwire;
 pub use network::Network;
 pub use node::{Namespace, Node, Pod};
 pub use plugin::{Call, CniError, Outcome, Plugin};

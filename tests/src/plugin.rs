@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 
 use crate::network::Network;
@@ -23,7 +26,8 @@ pub struct Plugin {
 impl Plugin {
     /// `PODWIRE_PLUGIN`, or `podwire-cni` of the build that the running test belongs to.
     pub fn under_test(node: &Node) -> Self {
-        let path = std::env::var_os("PODWIRE_PLUGIN").map_or_else(beside_the_test, PathBuf::from);
+        let path =
+            std::env::var_os("PODWIRE_PLUGIN").map_or_else(|| beside_the_test("podwire-cni"), PathBuf::from);
         let hint = "build it with: cargo build -p podwire --bins (it must not lie in /run or /var/lib)";
         let path = path.canonicalize().unwrap_or_else(|e| panic!("{}: {e}: {hint}", path.display()));
         Self { path, root: node.root().to_owned() }
@@ -127,10 +131,11 @@ impl Plugin {
     }
 }
 
-fn beside_the_test() -> PathBuf {
+/// A program of the build that the running test belongs to.
+pub(crate) fn beside_the_test(program: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
     let profile = test.ancestors().nth(2).expect("cargo puts tests into target/PROFILE/deps");
-    profile.join("podwire-cni")
+    profile.join(program)
 }
 
 /// Environment and standard input of one call.
@@ -189,6 +194,20 @@ impl Running {
     pub fn kill(mut self) {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Waits for its end, but not for ever: a call that lasts longer than this is killed, and the test fails.
+    #[track_caller]
+    pub fn finish_within(mut self, limit: Duration) -> Outcome {
+        let pidfd =
+            pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).expect("a child has a pidfd");
+        let limit = Timespec::try_from(limit).expect("a test waits for seconds");
+        let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)).expect("a pidfd is polled");
+        if ended == 0 {
+            self.child.kill().expect("a child can be killed");
+            panic!("killed after {} s, in which it did not end: {}", limit.tv_sec, self.finish());
+        }
+        self.finish()
     }
 
     /// Waits for its end.

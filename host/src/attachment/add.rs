@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::deciding::Deciding;
+use super::error::decided_by;
 use crate::cni::{self, AddResult, Code, Error, Facts};
 use crate::leases::{Attachment, Intent, NetworkNamespace, Store, Transaction};
 use crate::net::namespace::Namespace;
@@ -44,9 +45,20 @@ fn namespace_of(path: &Path, namespace: &Namespace) -> NetworkNamespace {
     NetworkNamespace { path: path.to_owned(), device: id.device, inode: id.inode }
 }
 
-/// Asks the policy inside the transaction that records what it chose: nobody else chooses meanwhile.
 fn decide(
     mut deciding: Deciding<Transaction>,
+    store: &Store,
+    asked: AddRequest,
+    netns: NetworkNamespace,
+) -> Result<Attachment, Error> {
+    let decided = record(&mut deciding, store, asked, netns);
+    deciding.end();
+    decided
+}
+
+/// Asks the policy inside the transaction that records what it chose: nobody else chooses meanwhile.
+fn record(
+    deciding: &mut Deciding<Transaction>,
     store: &Store,
     asked: AddRequest,
     netns: NetworkNamespace,
@@ -56,18 +68,21 @@ fn decide(
         return Err(already_there(&there));
     }
     let (plan, mut transaction) = deciding.ask(&asked, transaction)?;
-    let Installed { name, digest, .. } = deciding.end();
-    let attachment = transaction.reserve(Intent {
+    let Installed { name, digest, .. } = deciding.installed();
+    let intent = Intent {
         attachment: asked.attachment,
         network: asked.network,
         pod: asked.pod,
         netns,
-        policy: name,
-        digest,
+        policy: name.clone(),
+        digest: *digest,
         config: asked.config,
         plan,
         pools: asked.node.pools,
-    })?;
+    };
+    let attachment = transaction
+        .reserve(intent)
+        .map_err(|error| Error::from(error).with_details(decided_by(name, digest)))?;
     transaction.commit()?;
     Ok(attachment)
 }
@@ -89,12 +104,11 @@ fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error
         let _ = transaction.release(id, attachment.sequence, std::time::Duration::ZERO)?;
         transaction.commit()
     };
-    match release() {
-        Ok(()) => Error::from(error),
-        Err(kept) => {
-            Error::from(error).with_details(format!("its addresses stay on record until DEL: {kept}"))
-        }
+    let mut details = decided_by(&attachment.intent.policy, &attachment.intent.digest);
+    if let Err(kept) = release() {
+        details = format!("{details}; its addresses stay on record until DEL: {kept}");
     }
+    Error::from(error).with_details(details)
 }
 
 fn result(request: &cni::Add, attachment: &Attachment, wired: &Wired) -> String {

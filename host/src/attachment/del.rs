@@ -1,8 +1,9 @@
 //! DEL: what is on record is taken down, whatever became of namespace, policy and configuration.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use super::say;
+use super::{say, tell};
 use crate::cni::{self, Error};
 use crate::leases::{Attachment, Intent, Store, Transaction};
 use crate::net;
@@ -21,9 +22,16 @@ pub(super) fn del(state: &State, request: &cni::Del) -> Result<(), Error> {
 /// The link first: an address is free only when nothing answers for it any more.
 pub(super) fn take_down(state: &State, store: &Store, attachment: &Attachment) -> Result<(), Error> {
     net::unwire(&attachment.intent.plan.host_interface)?;
-    let policy = load(state, &attachment.intent);
-    let transaction = store.transaction()?;
-    let (rest, mut transaction) = rest(policy, &attachment.intent, transaction);
+    match load(state, &attachment.intent) {
+        Ok(policy) => release_as(policy, store, attachment),
+        Err(why) => {
+            free_at_once(&attachment.intent, &why);
+            release(store.transaction()?, attachment, Duration::ZERO)
+        }
+    }
+}
+
+fn release(mut transaction: Transaction, attachment: &Attachment, rest: Duration) -> Result<(), Error> {
     // Another number on record is another attachment, made after somebody took this one down.
     let _ = transaction.release(&attachment.intent.attachment, attachment.sequence, rest)?;
     Ok(transaction.commit()?)
@@ -36,18 +44,28 @@ fn load(state: &State, intent: &Intent) -> Result<Instance<Transaction>, Error> 
     Ok(registry.load(&Engine::new()?, &installed)?.instantiate()?)
 }
 
-/// A policy that is gone, or fails, has nothing to say: its addresses are free at once.
-fn rest(
-    policy: Result<Instance<Transaction>, Error>,
-    intent: &Intent,
-    transaction: Transaction,
-) -> (Duration, Transaction) {
-    let Ok(mut policy) = policy else { return (Duration::ZERO, transaction) };
-    let (answer, transaction) = policy.del(&told(intent), transaction);
+/// Asks the policy inside the transaction; what it says, and how it fails, is told when that is over.
+fn release_as(
+    mut policy: Instance<Transaction>,
+    store: &Store,
+    attachment: &Attachment,
+) -> Result<(), Error> {
+    let intent = &attachment.intent;
+    let (answer, transaction) = policy.del(&told(intent), store.transaction()?);
+    let rest = answer.as_ref().map_or(0, |seconds| *seconds);
+    let released = release(transaction, attachment, Duration::from_secs(rest.into()));
     say(&intent.policy, policy.notes());
+    if let Err(why) = answer {
+        free_at_once(intent, &why);
+    }
     // Unmapping it would take longer than the process's end.
     std::mem::forget(policy);
-    (Duration::from_secs(answer.unwrap_or(0).into()), transaction)
+    released
+}
+
+/// A policy that is gone, or fails, decides nothing; only the operator hears of it.
+fn free_at_once(intent: &Intent, why: &dyn Display) {
+    tell(format_args!("the addresses of {} do not rest: {why}", intent.attachment));
 }
 
 fn told(intent: &Intent) -> DelRequest {

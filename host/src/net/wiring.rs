@@ -43,6 +43,10 @@ pub struct WiredBridge {
 /// node's, and other pods may use them already.
 pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     let mut host = Socket::route()?;
+    // The kernel would say so too, but only after the bridge was made or given an address.
+    if host.index_of(plan.host_interface.as_str())?.is_some() {
+        return Err(Error::HostInterfaceTaken(plan.host_interface.clone()));
+    }
     for switch in forwarding(families(plan)) {
         switch.ensure("1")?;
     }
