@@ -1,33 +1,269 @@
-//! The command for people, `podwire`, working on the state of a test's node.
+//! The command for people: called with arguments, judged by exit status and what it printed.
 
-use std::ffi::OsStr;
-use std::path::PathBuf;
-use std::process::Command;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 
 use crate::node::Node;
-use crate::plugin::{Outcome, beside_the_test};
 
-/// The command of the build that the running test belongs to.
+/// Nobody in particular: the user `nobody` of Debian, without any privilege.
+const NOBODY: &str = "65534";
+
+/// `podwire` of the build that the running test belongs to.
 #[derive(Debug, Clone)]
 pub struct Podwire {
     path: PathBuf,
     root: PathBuf,
+    before: Vec<String>,
 }
 
 impl Podwire {
-    /// For the state of this node.
+    /// With its state in the node's folder (`PODWIRE_ROOT`).
     pub fn on(node: &Node) -> Self {
-        Self { path: beside_the_test("podwire"), root: node.root().to_owned() }
+        Self { path: beside_the_test(), root: node.root().to_owned(), before: Vec::new() }
     }
 
-    /// Runs it with these arguments and waits for its end.
-    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Outcome {
-        let mut command = Command::new(&self.path);
-        command.env_clear().env("PODWIRE_ROOT", &self.root).args(arguments);
-        let output = command.output().unwrap_or_else(|e| {
-            panic!("{}: {e}: build it with: cargo build -p podwire --bins", self.path.display())
-        });
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        Outcome { exit: output.status.code(), stdout: output.stdout, stderr }
+    /// With its state elsewhere.
+    pub fn with_root(self, root: &Path) -> Self {
+        Self { root: root.to_owned(), ..self }
     }
+
+    /// Called by a user without privilege.
+    pub fn as_nobody(self) -> Self {
+        let (user, group) = (format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"));
+        self.by(["setpriv", &user, &group, "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"])
+    }
+
+    /// Called by way of another program, such as `setpriv`, that executes what its arguments end with. The
+    /// one named last is called first.
+    pub fn by<'a>(mut self, program: impl IntoIterator<Item = &'a str>) -> Self {
+        self.before.splice(0..0, program.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// Called in a process namespace of the test's.
+    pub fn inside(self, processes: &Processes) -> Self {
+        let target = format!("--target={}", processes.first());
+        self.by(["nsenter", "--pid", "--mount", &target])
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, arguments: &[&str]) -> Printed {
+        self.start(arguments).finish()
+    }
+
+    /// Starts it.
+    pub fn start(&self, arguments: &[&str]) -> Started {
+        let podwire = self.path.to_str().expect("the workspace's path is text");
+        let words: Vec<&str> = self
+            .before
+            .iter()
+            .map(String::as_str)
+            .chain([podwire])
+            .chain(arguments.iter().copied())
+            .collect();
+        let child = Command::new(words[0])
+            .args(&words[1..])
+            .env("PODWIRE_ROOT", &self.root)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}", words[0]));
+        Started { child }
+    }
+
+    /// Writes a file of the node's configuration, `node.json` or `peers.json`.
+    pub fn configure(&self, file: &str, content: &serde_json::Value) {
+        self.write(file, &content.to_string());
+    }
+
+    /// The same with any text.
+    pub fn write(&self, file: &str, text: &str) {
+        let folder = self.root.join("etc");
+        fs::create_dir_all(&folder).expect("/run is the test's own");
+        let mut file = File::create(folder.join(file)).expect("/run is the test's own");
+        file.write_all(text.as_bytes()).expect("/run is the test's own");
+    }
+}
+
+fn beside_the_test() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own file");
+    let profile = test.ancestors().nth(2).expect("cargo puts tests into target/PROFILE/deps");
+    let path = profile.join("podwire");
+    assert!(path.exists(), "{}: build it with: cargo build -p podwire --bins", path.display());
+    path
+}
+
+/// A command under way.
+pub struct Started {
+    child: Child,
+}
+
+impl Started {
+    /// The process that was started: podwire, or the program by way of which it is called.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has printed a line that holds this text; panics if it ends before.
+    #[track_caller]
+    pub fn wait_for_line_with(&mut self, text: &str) {
+        use std::io::Read;
+        let stdout = self.child.stdout.as_mut().expect("standard output is a pipe");
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        // Byte by byte: what comes behind the line is left to whoever reads the rest.
+        while stdout.read(&mut byte).is_ok_and(|n| n == 1) {
+            match byte[0] {
+                b'\n' if String::from_utf8_lossy(&line).contains(text) => return,
+                b'\n' => line.clear(),
+                byte => line.push(byte),
+            }
+        }
+        panic!("it ended before it printed {text:?}");
+    }
+
+    /// Waits for its end.
+    pub fn finish(self) -> Printed {
+        let Output { status, stdout, stderr } =
+            self.child.wait_with_output().expect("a child can be waited for");
+        let text = |bytes| String::from_utf8(bytes).expect("podwire prints text");
+        Printed { exit: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+}
+
+/// What a command came to.
+#[derive(Debug, Clone)]
+pub struct Printed {
+    /// The exit status; none after a signal.
+    pub exit: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Printed {
+    /// Success: standard output. Panics unless the exit status is 0 and nothing was complained of.
+    #[track_caller]
+    pub fn done(self) -> String {
+        assert!(self.exit == Some(0) && self.stderr.is_empty(), "{self}");
+        self.stdout
+    }
+
+    /// A no that is an answer, on standard output: exit status 1, and nothing on standard error.
+    #[track_caller]
+    pub fn no(self) -> String {
+        assert!(self.exit == Some(1) && self.stderr.is_empty(), "{self}");
+        self.stdout
+    }
+
+    /// Failure: standard error. Panics unless the exit status is 1 and standard error is one line of
+    /// podwire's.
+    #[track_caller]
+    pub fn failed(self) -> String {
+        let said = self.stderr.starts_with("podwire: ") && self.stderr.trim_end().lines().count() == 1;
+        assert!(self.exit == Some(1) && said, "{self}");
+        self.stderr
+    }
+}
+
+impl std::fmt::Display for Printed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { exit, stdout, stderr } = self;
+        write!(f, "exit {exit:?}\nstandard output:\n{stdout}\nstandard error:\n{stderr}")
+    }
+}
+
+/// A process namespace of the test's own: what is started in it ends with the test, however that ends.
+pub struct Processes {
+    keeper: Child,
+}
+
+impl Processes {
+    /// Its first process waits for the end of its input, which comes when the test ends or drops this.
+    pub fn new() -> Self {
+        let mut keeper = Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", "echo up; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare is there");
+        use std::io::{BufRead, BufReader};
+        let mut line = String::new();
+        let stdout = keeper.stdout.as_mut().expect("standard output is a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("a pipe can be read");
+        assert_eq!(line, "up\n", "no process namespace");
+        Self { keeper }
+    }
+
+    /// Those that run in it beside its first, as the machine numbers them.
+    pub fn others(&self) -> Vec<u32> {
+        let first = self.first();
+        let namespace = |pid: &u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let own = namespace(&first);
+        let all = fs::read_dir("/proc").expect("/proc is mounted").flatten();
+        let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        numbers.filter(|pid| *pid != first && namespace(pid) == own && !has_ended(*pid)).collect()
+    }
+
+    /// Where what is mounted, as its first process sees it.
+    pub fn mounts(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/mounts", self.first())).expect("/proc is mounted")
+    }
+
+    fn first(&self) -> u32 {
+        *children(self.keeper.id()).first().expect("unshare has one child")
+    }
+}
+
+impl Default for Processes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        self.keeper.wait().ok();
+    }
+}
+
+/// Whether it has ended, and only its parent has not yet asked how: a namespace's first process, to which
+/// orphans come, need not.
+fn has_ended(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_none_or(|(_, fields)| fields.trim_start().starts_with('Z'))
+}
+
+/// The processes that a process started.
+pub fn children(process: u32) -> Vec<u32> {
+    let path = format!("/proc/{process}/task/{process}/children");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    text.split_ascii_whitespace().map(|pid| pid.parse().expect("the kernel writes numbers")).collect()
+}
+
+/// Ends a process as a user's impatience or the kernel out of memory would: SIGKILL.
+pub fn kill(process: u32) {
+    let pid = rustix::process::Pid::from_raw(process.try_into().expect("process IDs are positive"));
+    let pid = pid.expect("no process is number 0");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("a child can be killed");
+}
+
+/// Whether users without privilege get namespaces here; says so if they do not.
+pub fn nobody_gets_namespaces(node: &Node) -> bool {
+    let trial = Podwire { path: "/bin/true".into(), ..Podwire::on(node) };
+    let got = trial.by(["unshare", "--user", "--map-root-user", "--net", "--mount"]).as_nobody().run(&[]);
+    if got.exit != Some(0) {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        writeln!(
+            std::io::stderr(),
+            "{test}: skipped, because users without privilege get no namespaces here: {}",
+            got.stderr.trim()
+        )
+        .expect("standard error is open");
+    }
+    got.exit == Some(0)
 }

@@ -8,7 +8,7 @@
 //! | [`reach`] | whether packets arrive, and from whom | how the way was made |
 //! | [`network`] | network configurations | processes |
 //! | [`plugin`] | one call of a plugin: environment, standard input, what came back | pods' wiring |
-//! | [`command`] | the command for people, on a node's state | network configurations |
+//! | [`command`] | the command for people: arguments, what came back; processes of a test's own | networks |
 //! | [`containerd`] | a containerd of the test's own, its image and its CRI | podwire |
 //!
 //! The plugin under test is `podwire-cni` beside the tests, or the file that `PODWIRE_PLUGIN` names. If that

@@ -26,8 +26,7 @@ pub struct Plugin {
 impl Plugin {
     /// `PODWIRE_PLUGIN`, or `podwire-cni` of the build that the running test belongs to.
     pub fn under_test(node: &Node) -> Self {
-        let path =
-            std::env::var_os("PODWIRE_PLUGIN").map_or_else(|| beside_the_test("podwire-cni"), PathBuf::from);
+        let path = std::env::var_os("PODWIRE_PLUGIN").map_or_else(beside_the_test, PathBuf::from);
         let hint = "build it with: cargo build -p podwire --bins (it must not lie in /run or /var/lib)";
         let path = path.canonicalize().unwrap_or_else(|e| panic!("{}: {e}: {hint}", path.display()));
         Self { path, root: node.root().to_owned() }
@@ -131,11 +130,10 @@ impl Plugin {
     }
 }
 
-/// A program of the build that the running test belongs to.
-pub(crate) fn beside_the_test(program: &str) -> PathBuf {
+fn beside_the_test() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
     let profile = test.ancestors().nth(2).expect("cargo puts tests into target/PROFILE/deps");
-    profile.join(program)
+    profile.join("podwire-cni")
 }
 
 /// Environment and standard input of one call.

@@ -1,6 +1,7 @@
 //! ADD: a policy decides, the host checks, records and wires.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::deciding::Deciding;
 use super::error::decided_by;
@@ -19,6 +20,7 @@ pub(super) fn add(state: &State, request: &cni::Add) -> Result<String, Error> {
     let deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load)?;
     let asked = deciding.question(&settings, request)?;
     let store = Store::open(&state.leases_dir())?;
+    let _turn = store.turn(&request.attachment)?;
     let attachment = decide(deciding, &store, asked, namespace_of(&request.netns, &pod))?;
     let wired =
         net::wire(&pod, &attachment.intent.plan).map_err(|error| give_back(&store, &attachment, error))?;
@@ -52,6 +54,8 @@ fn decide(
     netns: NetworkNamespace,
 ) -> Result<Attachment, Error> {
     let decided = record(&mut deciding, store, asked, netns);
+    // Not before: whoever is slow to read it would keep every other ADD waiting for the database.
+    deciding.say();
     deciding.end();
     decided
 }
@@ -96,19 +100,22 @@ fn already_there(there: &Attachment) -> Error {
     Error::new(Code::ATTACHMENT_EXISTS, msg)
 }
 
-/// Nothing was wired, so nothing must stay on record; if that fails too, DEL does it.
-fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error {
-    let id = &attachment.intent.attachment;
-    let release = || -> Result<(), crate::leases::Error> {
-        let mut transaction = store.transaction()?;
-        let _ = transaction.release(id, attachment.sequence, std::time::Duration::ZERO)?;
-        transaction.commit()
-    };
+/// Nothing was wired, so nothing must stay on record; if that fails too, DEL does it. What a link may still
+/// answer for is not given back: DEL removes the link first.
+pub(super) fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error {
     let mut details = decided_by(&attachment.intent.policy, &attachment.intent.digest);
-    if let Err(kept) = release() {
+    if error.may_leave_something() {
+        details.push_str("; its addresses stay on record until DEL");
+    } else if let Err(kept) = release(store, attachment) {
         details = format!("{details}; its addresses stay on record until DEL: {kept}");
     }
     Error::from(error).with_details(details)
+}
+
+fn release(store: &Store, attachment: &Attachment) -> Result<(), crate::leases::Error> {
+    let mut transaction = store.transaction()?;
+    let _ = transaction.release(&attachment.intent.attachment, attachment.sequence, Duration::ZERO)?;
+    transaction.commit()
 }
 
 fn result(request: &cni::Add, attachment: &Attachment, wired: &Wired) -> String {

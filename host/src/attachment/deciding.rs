@@ -61,7 +61,13 @@ impl<V: View + 'static> Deciding<V> {
     /// Whether the policy can work with its configuration.
     pub(super) fn check_config(&mut self) -> Result<(), Error> {
         let answer = self.instance.check_config(&self.config);
+        self.say();
         answer?.map_err(|refusal| refused(&self.installed, &refusal))
+    }
+
+    /// Passes on what the policy said to the operator when it was asked.
+    pub(super) fn say(&self) {
+        say(&self.installed.name, self.instance.notes());
     }
 
     /// Which policy it is.
@@ -69,12 +75,8 @@ impl<V: View + 'static> Deciding<V> {
         &self.installed
     }
 
-    /// Tells the operator what the policy said in its last call; not before the lease database is unlocked,
-    /// since nobody knows who reads standard error, and how soon.
-    ///
     /// Leaves the instance mapped: unmapping it would take longer than the process's end, which is near.
     pub(super) fn end(self) {
-        say(&self.installed.name, self.instance.notes());
         std::mem::forget(self.instance);
     }
 }

@@ -15,11 +15,13 @@ use crate::state::State;
 pub(super) fn del(state: &State, request: &cni::Del) -> Result<(), Error> {
     // Without a database nothing was ever done here.
     let Some(store) = Store::open_existing(&state.leases_dir())? else { return Ok(()) };
+    let _turn = store.turn(&request.attachment)?;
     let on_record = store.transaction()?.attachment(&request.attachment)?;
     on_record.map_or(Ok(()), |attachment| take_down(state, &store, &attachment))
 }
 
-/// The link first: an address is free only when nothing answers for it any more.
+/// The link first: an address is free only when nothing answers for it any more. The caller has the
+/// attachment's turn, so that no ADD under way makes the link afterwards.
 pub(super) fn take_down(state: &State, store: &Store, attachment: &Attachment) -> Result<(), Error> {
     net::unwire(&attachment.intent.plan.host_interface)?;
     match load(state, &attachment.intent) {
@@ -44,7 +46,8 @@ fn load(state: &State, intent: &Intent) -> Result<Instance<Transaction>, Error> 
     Ok(registry.load(&Engine::new()?, &installed)?.instantiate()?)
 }
 
-/// Asks the policy inside the transaction; what it says, and how it fails, is told when that is over.
+/// Asks the policy inside the transaction. What it says, and how it fails, is told when that is over: whoever is
+/// slow to read it would keep every other call waiting for the database.
 fn release_as(
     mut policy: Instance<Transaction>,
     store: &Store,

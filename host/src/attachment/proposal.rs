@@ -18,6 +18,6 @@ pub fn propose(state: &State, input: &Input) -> Result<Checked, Error> {
     let mut deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load_unsaved)?;
     let asked = deciding.question(&settings, &request)?;
     let decided = deciding.ask(&asked, Empty);
-    deciding.end();
+    deciding.say();
     Ok(decided?.0)
 }

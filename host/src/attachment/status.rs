@@ -17,10 +17,7 @@ pub(super) fn status(state: &State, request: &cni::Status) -> Result<(), Error> 
 
 fn ready(state: &State, request: &cni::Status) -> Result<(), Error> {
     let settings = Settings::read(&state.node_config())?;
-    let mut deciding = Deciding::<Empty>::prepare(state, &settings, &request.configuration, Registry::load)?;
-    let checked = deciding.check_config();
-    deciding.end();
-    checked?;
+    Deciding::<Empty>::prepare(state, &settings, &request.configuration, Registry::load)?.check_config()?;
     let node =
         settings.node(request.configuration.pools.as_deref(), request.configuration.cluster.as_deref())?;
     for ipv4 in [true, false] {

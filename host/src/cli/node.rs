@@ -68,8 +68,13 @@ fn status(state: &State) -> Result<ExitCode> {
         println!("in the way: {finding}");
     }
     if differences.is_empty() && findings.is_empty() {
-        println!("as it should be: {} bridges, {} routes", plan.bridges.len(), plan.routes.len());
+        let (bridges, routes) = (count(plan.bridges.len(), "bridge"), count(plan.routes.len(), "route"));
+        println!("as it should be: {bridges}, {routes}");
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -50,7 +50,7 @@ pub(super) fn build(mut lab: Lab) -> Result<Lab> {
     Ok(lab)
 }
 
-fn say(who: &str, what: &str) {
+pub(super) fn say(who: &str, what: &str) {
     println!("{who:<8} {what}");
 }
 

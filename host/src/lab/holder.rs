@@ -1,18 +1,23 @@
 //! The process that holds the lab: it owns a network and a mount namespace (and, for a user who is not
-//! root, a user namespace), and sleeps. Everything else of the lab is inside; when it dies, so does the lab.
+//! root, a user namespace), and waits. Everything else of the lab is inside; when it dies, so does the lab.
+//!
+//! It is found by an abstract Unix socket on which it listens: a name that the kernel takes back with the
+//! process, so that none is ever stale. While the lab is being built, the holder waits for a word from the
+//! builder, and goes if that dies.
 
-use std::fmt;
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::os::fd::AsFd as _;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{MountFlags, MountPropagationFlags};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags};
 
 use super::namespaces::unshare;
@@ -22,38 +27,73 @@ pub const DIRECTORY: &str = "/run/podwire-lab";
 
 /// What the holder prints once its namespaces are there.
 const READY: &str = "ready";
+/// What the builder says once the lab stands.
+const KEEP: &str = "keep";
+
+/// A holder whose lab is being built: it ends with this value, unless it is told to stay.
+pub struct Building {
+    holder: Child,
+    word: Option<ChildStdin>,
+}
 
 /// Starts a holder beside this process, and returns when its namespaces are there.
-pub fn start() -> Result<()> {
-    if let Some(pid) = running()? {
-        bail!("a lab is running already (process {pid}): `podwire lab down` ends it");
-    }
-    let mut child = Command::new("/proc/self/exe")
+pub fn start() -> Result<Building> {
+    let mut holder = Command::new("/proc/self/exe")
         .args(["lab", "hold"])
-        .stdin(Stdio::null())
+        .current_dir("/")
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // Not the builder's: whoever reads that to its end would wait for the end of the lab.
+        .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
         .context("the lab's process does not start")?;
     let mut line = String::new();
-    BufReader::new(child.stdout.take().context("it has a pipe")?).read_line(&mut line)?;
+    BufReader::new(holder.stdout.take().context("it has a pipe")?).read_line(&mut line)?;
     if line.trim_end() != READY {
-        bail!("the lab's process ended early ({}): see its words above", child.wait()?);
+        let mut words = String::new();
+        holder.stderr.take().context("it has a pipe")?.read_to_string(&mut words)?;
+        holder.wait()?;
+        bail!("{}", words.trim_end().trim_start_matches("podwire: "));
     }
-    let pid = child.id().try_into()?;
-    let record = Record { pid, started: start_time(pid)? };
-    crate::state::write_atomically(&record_path(), record.to_string().as_bytes())?;
-    Ok(())
+    Ok(Building { word: holder.stdin.take(), holder })
+}
+
+impl Building {
+    /// From here on the lab stays until somebody takes it down.
+    pub fn keep(mut self) -> Result<()> {
+        let word = self.word.take().context("it has a pipe")?;
+        Ok(writeln!(&word, "{KEEP}")?)
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        if self.word.take().is_some() {
+            // It hears that nobody is left to build, and ends.
+            let _ = self.holder.wait();
+        }
+    }
 }
 
 /// The holder's whole life.
 pub fn hold() -> Result<()> {
+    let listener = UnixListener::bind_addr(&address()?).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("a lab is running already: `podwire lab down` ends it")
+        }
+        _ => anyhow::Error::new(error).context("the lab's name cannot be taken"),
+    })?;
     isolate()?;
     println!("{READY}");
     io::stdout().flush()?;
-    loop {
-        std::thread::park();
+    let mut word = String::new();
+    io::stdin().read_line(&mut word)?;
+    if word.trim_end() == KEEP {
+        // Whoever connects only wants to know that it is there.
+        listener.incoming().for_each(drop);
     }
+    Ok(())
 }
 
 fn isolate() -> Result<()> {
@@ -87,73 +127,85 @@ fn write_map(path: &str, id: u32) -> Result<()> {
 
 /// Moves this process into the lab's namespaces. It must have one thread only (setns(2)).
 pub fn enter() -> Result<()> {
-    let pid = running()?.context("no lab is running: `podwire lab up` starts one")?;
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let (_, holder) = find()?.context("no lab is running: `podwire lab up` starts one")?;
     let mut namespaces = ThreadNameSpaceType::MOUNT | ThreadNameSpaceType::NETWORK;
     if !rustix::process::geteuid().is_root() {
         namespaces |= ThreadNameSpaceType::USER;
     }
-    rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), namespaces)
-        .context("the lab's namespaces cannot be entered: whoever started the lab can")?;
+    rustix::thread::move_into_thread_name_spaces(holder.as_fd(), namespaces)
+        .context("the lab's namespaces cannot be entered")?;
     std::env::set_current_dir("/")?;
     Ok(())
 }
 
-/// Ends the lab, and waits until it has ended; says whether there was one.
+/// Ends the lab and whatever still runs inside, and waits until all has ended; says whether there was one.
 pub fn stop() -> Result<bool> {
-    let Some(pid) = running()? else { return Ok(false) };
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    rustix::process::pidfd_send_signal(&pidfd, Signal::KILL)?;
-    let mut ended = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-    rustix::event::poll(&mut ended, None)?;
-    fs::remove_file(record_path())?;
+    let Some((pid, holder)) = find()? else { return Ok(false) };
+    let lab = mounts_of(pid.as_raw_nonzero().get()).context("the lab's process cannot be looked at")?;
+    // The holder last: if this process is killed before, the lab can be found again.
+    loop {
+        let inside = processes_in(&lab, pid)?;
+        if inside.is_empty() {
+            break;
+        }
+        inside.iter().try_for_each(end)?;
+    }
+    end(&holder)?;
     Ok(true)
 }
 
-/// Which process the record speaks of: its ID and, since IDs are used again, when it started.
-struct Record {
-    pid: i32,
-    started: u64,
-}
-
-impl fmt::Display for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} {}", self.pid, self.started)
+fn end(process: &OwnedFd) -> Result<()> {
+    match pidfd_send_signal(process, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => (),
+        Err(error) => return Err(error).context("a process of the lab cannot be ended"),
     }
+    poll(&mut [PollFd::new(process, PollFlags::IN)], None)?;
+    Ok(())
 }
 
-impl FromStr for Record {
-    type Err = anyhow::Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let (pid, started) = text.trim_end().split_once(' ').context("two numbers are expected")?;
-        Ok(Self { pid: pid.parse()?, started: started.parse()? })
+/// What runs in a mount namespace, one process excepted.
+fn processes_in(mounts: &Path, except: Pid) -> Result<Vec<OwnedFd>> {
+    let mut inside = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(pid) = Pid::from_raw(pid).filter(|pid| *pid != except) else { continue };
+        // Opened before it is looked at: then it is the same process.
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        if mounts_of(pid.as_raw_nonzero().get()).is_ok_and(|found| found == mounts) {
+            inside.push(process);
+        }
     }
+    Ok(inside)
 }
 
-fn running() -> Result<Option<Pid>> {
-    let path = record_path();
-    let record: Record = match fs::read_to_string(&path) {
-        Ok(text) => text.parse().with_context(|| path.display().to_string())?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+/// What tells a process's mount namespace from others.
+fn mounts_of(pid: i32) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/mnt"))
+}
+
+/// The holder, if there is one.
+fn find() -> Result<Option<(Pid, OwnedFd)>> {
+    let Some(pid) = listening()? else { return Ok(None) };
+    let holder = pidfd_open(pid, PidfdFlags::empty()).context("the lab's process cannot be opened")?;
+    // It still has the name, so it had its number when that was opened.
+    Ok(listening()?.filter(|still| *still == pid).map(|pid| (pid, holder)))
+}
+
+fn listening() -> Result<Option<Pid>> {
+    let connection = match UnixStream::connect_addr(&address()?) {
+        Ok(connection) => connection,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(None),
+        Err(error) => return Err(error).context("the lab's process cannot be asked"),
     };
-    let alive = start_time(record.pid).is_ok_and(|started| started == record.started);
-    Ok(Pid::from_raw(record.pid).filter(|_| alive))
+    let peer = rustix::net::sockopt::socket_peercred(&connection)?;
+    if peer.uid != rustix::process::geteuid() {
+        bail!("user {} has taken the name of your lab: process {}", peer.uid, peer.pid);
+    }
+    Ok(Some(peer.pid))
 }
 
-/// In clock ticks since the boot: the 22nd field of proc_pid_stat(5), the 20th behind the name.
-fn start_time(pid: i32) -> Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields = stat.rsplit_once(')').context("a name in brackets is expected")?.1;
-    fields.split_ascii_whitespace().nth(19).context("too few fields")?.parse().context("no number")
-}
-
-fn record_path() -> PathBuf {
-    let folder = if rustix::process::geteuid().is_root() {
-        PathBuf::from("/run")
-    } else {
-        let own = std::env::var_os("XDG_RUNTIME_DIR").or_else(|| std::env::var_os("HOME"));
-        own.map_or_else(std::env::temp_dir, PathBuf::from)
-    };
-    folder.join(".podwire-lab")
+/// Every user has one lab, and so has every network namespace.
+fn address() -> Result<SocketAddr> {
+    let name = format!("podwire-lab-{}", rustix::process::geteuid().as_raw());
+    Ok(SocketAddr::from_abstract_name(name)?)
 }

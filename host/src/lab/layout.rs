@@ -1,6 +1,7 @@
 //! What the lab looks like: names and addresses, as the lecture has them. Plain data, kept beside the lab
 //! while it runs.
 
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -61,6 +62,14 @@ impl Lab {
     /// An address in the network between nodes, with its prefix.
     pub fn on_underlay(address: Ipv4Addr) -> IpNet {
         Ipv4Net::new(address, UNDERLAY.prefix_len()).expect("a length below 33").into()
+    }
+
+    /// The names of all its network namespaces.
+    pub fn names(&self) -> Vec<&str> {
+        let pods = self.nodes.iter().flat_map(|node| &node.pods).map(|pod| pod.name.as_str());
+        let nodes = self.nodes.iter().map(|node| node.name.as_str());
+        let router = self.router.then_some("router");
+        iter::once("switch").chain(router).chain(nodes).chain(pods).collect()
     }
 
     /// Every pod that has an address, with its node.

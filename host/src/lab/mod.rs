@@ -12,6 +12,7 @@ mod namespaces;
 mod ping;
 
 use std::net::IpAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -23,19 +24,14 @@ use crate::net::namespace::Namespace;
 use layout::Lab;
 use ping::{Endpoint, Outcome};
 
-/// Builds a lab, and says what it does. If a step fails, nothing is left.
+/// Builds a lab, and says what it does. If a step fails, or this is killed, nothing is left.
 pub fn up(lab: Lab) -> Result<ExitCode> {
-    holder::start()?;
-    let built = holder::enter().and_then(|()| build::build(lab));
-    let lab = match built {
-        Ok(lab) => lab,
-        Err(error) => {
-            holder::stop()?;
-            return Err(error);
-        }
-    };
+    let building = holder::start()?;
+    holder::enter()?;
+    let lab = build::build(lab)?;
     println!("\n{}", layout::picture(&lab));
     println!("  podwire lab ping | exec pod1-1 -- ip address | status | down");
+    building.keep()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -44,13 +40,16 @@ pub fn ping_all() -> Result<ExitCode> {
     let lab = entered()?;
     let ends = lab.pods().map(|(_, pod, address)| Ok((pod.name.as_str(), endpoint(&pod.name, address)?)));
     let ends = ends.collect::<Result<Vec<_>>>()?;
-    let (mut pairs, mut bad, mut times) = (0u16, 0u16, Vec::new());
+    if ends.len() < 2 {
+        bail!("a ping needs two pods, and the lab has {}", ends.len());
+    }
+    let (mut pairs, mut bad, mut times) = (0u32, 0u32, Vec::new());
     for (from, sender) in &ends {
         println!("{from} {}", sender.address());
         for (to, receiver) in ends.iter().filter(|(to, _)| to != from) {
             pairs += 1;
             let (line, well) = describe(sender, &sender.ping(receiver, pairs), &mut times);
-            bad += u16::from(!well);
+            bad += u32::from(!well);
             println!("  → {to:<10} {:<15} {line}", receiver.address().to_string());
         }
     }
@@ -61,7 +60,7 @@ pub fn ping_all() -> Result<ExitCode> {
         "\n{} of {pairs} pairs answered, with the sender's own address as the source{median}",
         pairs - bad
     );
-    Ok(if bad == 0 && pairs > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn endpoint(name: &str, address: IpAddr) -> Result<Endpoint> {
@@ -87,23 +86,21 @@ fn show(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }
 
-/// Runs a command in a namespace of the lab; its exit code is the command's.
+/// Becomes a command in a namespace of the lab. Returns if it cannot.
 pub fn exec(name: &str, command: &[String]) -> Result<ExitCode> {
     let lab = entered()?;
-    let path = namespace(name);
-    if !path.exists() {
-        let pods = lab.nodes.iter().flat_map(|node| &node.pods).map(|pod| pod.name.as_str());
-        let known: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).chain(pods).collect();
-        bail!("the lab has no {name}, but switch, {}", known.join(", "));
+    let names = lab.names();
+    if !names.contains(&name) {
+        bail!("the lab has no {name:?}: it has {}", names.join(", "));
     }
     let (program, arguments) = command.split_first().context("no command was given")?;
     let mut command = Command::new(program);
+    command.args(arguments);
     if let Some(node) = lab.nodes.iter().find(|node| node.name == name) {
         command.env("PODWIRE_ROOT", node.root());
     }
-    let status = Namespace::open(&path)?.run(|| command.args(arguments).status())?;
-    let status = status.with_context(|| format!("{program} cannot be run"))?;
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+    let error = Namespace::open(&namespace(name))?.run(|| command.exec())?;
+    Err(error).with_context(|| format!("{program} cannot be run"))
 }
 
 /// Draws the lab, and asks each node whether it is as it should be.
@@ -112,10 +109,10 @@ pub fn status() -> Result<ExitCode> {
     println!("{}", layout::picture(&lab));
     let mut well = true;
     for node in &lab.nodes {
-        println!("{}:", node.name);
         let answer = build::podwire(node, &["node", "status"])?;
         well &= answer.status.success();
-        print!("{}{}", String::from_utf8_lossy(&answer.stdout), String::from_utf8_lossy(&answer.stderr));
+        let said = String::from_utf8_lossy(&answer.stdout) + String::from_utf8_lossy(&answer.stderr);
+        said.lines().for_each(|line| build::say(&node.name, line));
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -27,7 +27,7 @@ pub mod socket;
 mod sys;
 pub mod sysctl;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wiring;
 
 pub use error::{Error, Refused};

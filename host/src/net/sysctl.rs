@@ -40,6 +40,11 @@ impl Sysctl {
         Self { path: format!("/proc/sys/{}", name.replace('.', "/")) }
     }
 
+    /// One of a checked plan: a path below /proc/sys, in which an interface's name may have dots.
+    pub fn planned(path: &str) -> Self {
+        Self { path: format!("/proc/sys/{path}") }
+    }
+
     /// A setting of one interface, whose name may have dots: `family` is `ipv4` or `ipv6`.
     pub fn of_interface(family: &str, interface: &str, key: &str) -> Self {
         Self { path: format!("/proc/sys/net/{family}/conf/{interface}/{key}") }

@@ -177,6 +177,9 @@ fn pod_address(field: &str, node: &Node, prefix: &IpNet) -> Outcome {
         let rule = format!("its link would reach beyond the cluster's blocks ({})", list(&node.cluster));
         return Err(violation(field, prefix, rule));
     }
+    if let Some(own) = node.addresses.iter().find(|own| link.contains(*own)) {
+        return Err(violation(field, prefix, format!("its link would cover {own}, the node's own address")));
+    }
     Ok(())
 }
 
@@ -202,9 +205,6 @@ fn addresses(node: &Node, wiring: &Wiring, addresses: &[Address]) -> Outcome {
     for (i, address) in addresses.iter().enumerate() {
         let field = format!("addresses[{i}].prefix");
         pod_address(&field, node, &address.prefix)?;
-        if node.addresses.contains(&address.prefix.addr()) {
-            return Err(violation(field, address.prefix, "that is this node's own address"));
-        }
         if !seen.insert(address.prefix.addr()) {
             return Err(violation(field, address.prefix, "the plan has it twice"));
         }
@@ -228,24 +228,18 @@ fn gateway_of(field: &str, node: &Node, wiring: &Wiring, prefix: &IpNet, gateway
             format!("it must be of the same family as {prefix}")
         }
         (Wiring::Routed, Some(pool)) => return usable(field, pool, gateway, gateway),
-        (Wiring::Routed, None) if is_of_a_cloud(gateway) => {
-            "the node itself may reach services of its cloud there: 169.254.1.1 is customary".to_owned()
-        }
-        (Wiring::Routed, None) if is_link_local(gateway) => return Ok(()),
+        (Wiring::Routed, None) if is_link_local_gateway(gateway) => return Ok(()),
         (Wiring::Routed, None) => {
-            "it must be a link-local address or lie in one of the node's pools".to_owned()
+            "it must lie in 169.254.1.0/24, fe80::/10 or one of the node's pools".to_owned()
         }
     };
     Err(violation(field, gateway, problem))
 }
 
-fn is_of_a_cloud(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(v4) if limits::CLOUD_SERVICES.iter().any(|block| block.contains(&v4)))
-}
-
-fn is_link_local(address: IpAddr) -> bool {
+/// In IPv6 a link-local address belongs to one interface; in IPv4 it is the whole node's.
+fn is_link_local_gateway(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V4(v4) => limits::LINK_LOCAL_GATEWAYS.contains(&v4),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }

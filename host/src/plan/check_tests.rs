@@ -108,15 +108,6 @@ fn network_broadcast_bridge_and_gateway_addresses_are_nobodys() {
 }
 
 #[test]
-fn a_node_in_one_of_its_own_pools_keeps_its_address() {
-    let mut request = request();
-    request.node.addresses.push(ip("10.244.1.7"));
-    let mut plan = lecture();
-    plan.addresses[0].prefix = net("10.244.1.7/24");
-    assert_eq!(add(&request, plan).expect_err("the node's").field, "addresses[0].prefix");
-}
-
-#[test]
 fn gateways_and_next_hops_are_machines() {
     for nobody in ["10.244.1.0", "10.244.1.255"] {
         assert_eq!(refused(|p| p.addresses[0].gateway = Some(ip(nobody))), "addresses[0].gateway");
@@ -147,6 +138,24 @@ fn addresses_and_gateways_fit_together() {
 }
 
 #[test]
+fn no_link_covers_the_node_itself() {
+    let mut request = request();
+    request.node.addresses.push(ip("10.244.1.200"));
+    for (own, field) in
+        [("10.244.1.200/32", "addresses[0].prefix"), ("10.244.1.2/24", "wiring.bridge.addresses[0]")]
+    {
+        let mut plan = lecture();
+        plan.addresses[0].prefix = net(own);
+        if field.starts_with("addresses") {
+            plan.wiring = Wiring::Routed;
+        }
+        let violation = add(&request, plan).expect_err(own);
+        assert_eq!(violation.field, field, "{violation}");
+        assert!(violation.to_string().contains("10.244.1.200"), "{violation}");
+    }
+}
+
+#[test]
 fn the_node_answers_for_no_foreign_gateway() {
     let routed = |gateway: &str| {
         let mut plan = lecture();
@@ -157,7 +166,16 @@ fn the_node_answers_for_no_foreign_gateway() {
     };
     assert!(routed("169.254.1.1").is_ok());
     assert!(routed("10.244.1.1").is_ok());
-    for foreign in ["8.8.8.8", "192.168.1.12", "10.244.2.1", "fe80::1", "169.254.169.254", "10.244.1.255"] {
+    // Clouds answer at 169.254.169.254, and some nodes have a name server at 169.254.20.10.
+    for foreign in [
+        "8.8.8.8",
+        "192.168.1.12",
+        "10.244.2.1",
+        "fe80::1",
+        "169.254.169.254",
+        "169.254.20.10",
+        "10.244.1.255",
+    ] {
         assert_eq!(routed(foreign).expect_err(foreign), "addresses[0].gateway", "{foreign}");
     }
 }

@@ -1,8 +1,7 @@
 //! How much a plan may hold: the numbers that `wit/policy.wit` promises to policies, in one place.
 
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-
-use ipnet::Ipv4Net;
 
 /// Addresses of one pod, and of one bridge: dual stack with room for a service mesh's or two.
 pub const ADDRESSES: usize = 8;
@@ -25,6 +24,12 @@ pub const MESSAGE: usize = 1_024;
 /// Longest time that an address rests after a DEL, in seconds: a day.
 pub const REST: u32 = 86_400;
 
+/// The IPv4 link-local addresses that a plan may name as the gateway of a routed pod, and the node then
+/// answers for. Others mean something on the node itself: clouds have their metadata service at
+/// 169.254.169.254, Kubernetes its node-local name server at 169.254.20.10.
+pub const LINK_LOCAL_GATEWAYS: RangeInclusive<Ipv4Addr> =
+    Ipv4Addr::new(169, 254, 1, 0)..=Ipv4Addr::new(169, 254, 1, 255);
+
 /// What Linux takes as MTU of a veth or bridge (`ETH_MIN_MTU`, `ETH_MAX_MTU` of linux/if_ether.h).
 pub const MTU: RangeInclusive<u32> = 68..=65_535;
 /// The least MTU with which IPv6 works (RFC 8200, section 5); Linux switches IPv6 off below.
@@ -33,13 +38,6 @@ pub const MTU_IPV6: u32 = 1_280;
 /// Names below /proc/sys/net/ipv4/conf and /proc/sys/net/ipv6/conf that stand for all interfaces: the kernel
 /// lets none be called so (`sysctl_dev_name_is_allowed` of linux/inetdevice.h).
 pub const KERNEL_NAMES: [&str; 2] = ["all", "default"];
-
-/// Link-local addresses at which clouds offer services to their machines, such as 169.254.169.254. A gateway
-/// of a routed pod becomes an address of the node: one of these would cut the node off from them.
-pub const CLOUD_SERVICES: [Ipv4Net; 2] = [
-    Ipv4Net::new_assert(std::net::Ipv4Addr::new(169, 254, 169, 0), 24),
-    Ipv4Net::new_assert(std::net::Ipv4Addr::new(169, 254, 170, 0), 24),
-];
 
 /// The sysctls that a plan may set in its pod's network namespace; `{interface}` stands for the name of
 /// the container's interface. Each is confined to the network namespace (the kernel's

@@ -128,6 +128,16 @@ fn a_link_does_not_reach_beyond_the_cluster() {
 }
 
 #[test]
+fn a_link_does_not_cover_the_nodes_own_address() {
+    let Some(bench) = Bench::new() else { return };
+    bench.podwire.configure("node.json", &json!({ "addresses": ["10.244.1.200"] }));
+    for plan in [good_plan(), json!({ "addresses": [{ "prefix": "10.244.1.200/32" }] })] {
+        let words = ["policy hostile", "its link would cover 10.244.1.200, the node's own address"];
+        bench.assert_refused(&hostile(json!({ "plan": plan })), code::PLAN_BROKE_RULE, &words);
+    }
+}
+
+#[test]
 fn a_gateway_is_a_machine_on_the_link() {
     assert_broken(spoilt(
         "/addresses/0/gateway",
@@ -149,9 +159,9 @@ fn a_gateway_is_a_machine_on_the_link() {
 
 #[test]
 fn a_node_answers_for_no_foreign_gateway() {
-    let rule = "but it must be a link-local address or lie in one of the node's pools";
+    let rule = "but it must lie in 169.254.1.0/24, fe80::/10 or one of the node's pools";
     assert_broken([
-        (routed("8.8.8.8"), "addresses[0].gateway is 8.8.8.8, but it must be a link-local address or lie in"),
+        (routed("8.8.8.8"), "addresses[0].gateway is 8.8.8.8, but it must lie in 169.254.1.0/24, fe80::/10"),
         (routed("192.168.1.12"), rule),
         (routed("10.244.2.1"), rule),
         (routed("127.0.0.1"), rule),
@@ -161,7 +171,7 @@ fn a_node_answers_for_no_foreign_gateway() {
         ),
         (
             routed("169.254.169.254"),
-            "addresses[0].gateway is 169.254.169.254, but the node itself may reach services of its cloud there",
+            "addresses[0].gateway is 169.254.169.254, but it must lie in 169.254.1.0/24",
         ),
         (
             routed("10.244.1.255"),

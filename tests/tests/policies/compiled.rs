@@ -9,7 +9,7 @@ use podwire_tests::network::V4;
 use podwire_tests::{Network, kernel};
 use serde_json::json;
 
-use crate::{Bench, code, hostile, wording, write};
+use crate::{Bench, code, hostile, other_plan, wording, write};
 
 impl Bench {
     /// The hostile policy's compiled code.
@@ -23,7 +23,7 @@ impl Bench {
 
     /// Wires a pod by the hostile policy, and takes it away.
     fn assert_served(&self) {
-        let (network, pod) = (hostile(json!({})), self.node.pod("served"));
+        let (network, pod) = (hostile(json!({ "plan": other_plan() })), self.node.pod("served"));
         self.add(&network, &pod).result();
         self.del(&network, &pod);
         pod.namespace.remove();

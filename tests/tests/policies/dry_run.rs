@@ -2,17 +2,18 @@
 
 use std::process::Command;
 
-use podwire_tests::{Network, Outcome};
+use podwire_tests::Network;
+use podwire_tests::command::Printed;
 use serde_json::{Value, json};
 
 use crate::{Bench, good_plan, hostile, with, wording, write};
 
 impl Bench {
-    fn plan(&self, network: &Network, options: &[&str]) -> Outcome {
+    fn plan(&self, network: &Network, options: &[&str]) -> Printed {
         let path = "/run/network.conflist";
         write(path, network.list(&self.plugin).to_string());
         let before = self.snapshot();
-        let outcome = self.podwire.run(["plan", path, "--pod", "test/web"].iter().chain(options));
+        let outcome = self.podwire.run(&[&["plan", path, "--pod", "test/web"], options].concat());
         before.assert_unchanged();
         outcome
     }
@@ -26,10 +27,9 @@ fn the_same_request_has_the_same_plan() {
         hostile(json!({ "plan": good_plan() })),
         hostile(json!({})).with("policy", json!("bridge")),
     ] {
-        let [first, second] = [(), ()].map(|()| bench.plan(&network, &["--json"]));
-        assert_eq!(first.exit, Some(0), "{first}");
-        assert_eq!(first.stdout, second.stdout);
-        serde_json::from_slice::<Value>(&first.stdout).expect("JSON");
+        let [first, second] = [(), ()].map(|()| bench.plan(&network, &["--json"]).done());
+        assert_eq!(first, second);
+        serde_json::from_str::<Value>(&first).expect("JSON");
     }
 }
 
@@ -46,9 +46,9 @@ fn a_dry_run_refuses_what_an_add_refuses() {
         (json!({ "do": "refuse", "message": "not today" }), "policy hostile: not today"),
     ] {
         let outcome = bench.plan(&hostile(config), &[]);
-        assert_eq!(outcome.exit, Some(1), "{outcome}");
-        wording::assert_helpful(outcome.stderr.trim_end());
-        assert!(outcome.stderr.contains(words), "{outcome}");
+        let message = outcome.failed();
+        wording::assert_helpful(message.trim_end());
+        assert!(message.contains(words), "{message}");
     }
 }
 
@@ -60,8 +60,7 @@ fn a_name_in_a_printed_script_is_no_command() {
         let plan = with(good_plan(), "/host_interface", json!(name));
         let plan = with(plan, "/wiring/bridge/bridge/name", json!(format!("{name}0")));
         let outcome = bench.plan(&hostile(json!({ "plan": plan })), &[]);
-        assert_eq!(outcome.exit, Some(0), "{outcome}");
-        let script = String::from_utf8(outcome.stdout).expect("a script is text");
+        let script = outcome.done();
         let words = words_of(&script);
         assert!(words.iter().any(|word| word == name), "{name} is no word of {script}");
     }

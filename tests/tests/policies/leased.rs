@@ -44,6 +44,14 @@ fn an_address_that_rests_after_a_delete_is_refused() {
 }
 
 #[test]
+fn an_address_of_the_node_itself_is_refused() {
+    let Some(bench) = Bench::new() else { return };
+    // The bridge has it from a pod that is gone; no lease knows of it.
+    let words = ["the node itself has the address 10.244.1.1", "policy hostile", "give the pod another"];
+    bench.assert_refused(&hostile(json!({})), code::PLAN_BROKE_RULE, &words);
+}
+
+#[test]
 fn a_gateway_of_another_pod_is_nobodys_address() {
     let Some(bench) = Bench::new() else { return };
     bench.neighbour(json!({ "plan": good_plan() }));

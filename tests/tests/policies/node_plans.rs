@@ -1,6 +1,7 @@
 //! Each rule that a plan for the node must keep, and what becomes of `podwire node up` when a policy
 //! breaks it.
 
+use podwire_tests::command::Printed;
 use podwire_tests::kernel;
 use serde_json::{Value, json};
 
@@ -8,9 +9,7 @@ use crate::{Bench, wording, write};
 
 impl Bench {
     /// `podwire node up` on a node whose policy is the hostile one, with this configuration.
-    fn node_up(&self, config: &Value) -> podwire_tests::Outcome {
-        let etc = self.node.root().join("etc");
-        std::fs::create_dir_all(&etc).expect("the root is the test's own");
+    fn node_up(&self, config: &Value) -> Printed {
         let node = json!({
             "name": "node1", "addresses": ["192.168.1.11"], "policy": "hostile", "config": config,
             "pools": ["10.244.1.0/24"], "cluster": ["10.244.0.0/16"],
@@ -18,21 +17,17 @@ impl Bench {
         let peers = json!({ "peers": [
             { "name": "node2", "addresses": ["192.168.1.12", "10.244.9.9"], "pools": ["10.244.2.0/24"] },
         ] });
-        for (name, content) in [("node.json", node), ("peers.json", peers)] {
-            write(etc.join(name), content.to_string());
-        }
-        self.podwire.run(["node", "up"])
+        self.podwire.configure("node.json", &node);
+        self.podwire.configure("peers.json", &peers);
+        self.podwire.run(&["node", "up"])
     }
 
     /// Panics unless `podwire node up` refuses with these words and changes nothing.
     #[track_caller]
     fn assert_node_refused(&self, config: &Value, words: &[&str]) {
         let (before, forwarding) = (self.snapshot(), forwarding());
-        let outcome = self.node_up(config);
-        assert_eq!(outcome.exit, Some(1), "{config}: {outcome}");
-        assert!(outcome.stdout.is_empty(), "{outcome}");
-        let message = outcome.stderr.lines().last().unwrap_or_default();
-        wording::assert_helpful(message);
+        let message = self.node_up(config).failed();
+        wording::assert_helpful(message.trim_end());
         for word in words {
             assert!(message.contains(word), "{word:?} is not in {message:?}");
         }
@@ -82,8 +77,7 @@ fn a_node_plan_that_keeps_every_rule_is_carried_out() {
             { "destination": "10.244.1.0/24", "next_hop": "blackhole", "metric": 4000 },
         ],
     });
-    let outcome = bench.node_up(&json!({ "node_plan": plan }));
-    assert_eq!(outcome.exit, Some(0), "{outcome}");
+    bench.node_up(&json!({ "node_plan": plan })).done();
     assert!(kernel::routes().iter().any(|route| route.starts_with("10.244.2.0/24")));
 }
 

@@ -54,7 +54,7 @@ fn each_thing_that_is_gone_from_the_container_is_named() {
 fn each_thing_that_is_gone_from_the_node_is_named() {
     for (command, expected) in [
         ("ip link set pw2 nomaster", "bridge of host interface pw2: expected cni0, found none"),
-        ("ip link set pw2 group 5", "group of host interface pw2: expected 1886876260, found 5"),
+        ("ip link set pw2 group 5", "group of host interface pw2: expected 1886873970, found 5"),
         ("ip link set pw2 down", "state of host interface pw2: expected up, found down"),
         ("ip link set cni0 down", "state of bridge cni0: expected up, found down"),
         (
