@@ -29,6 +29,11 @@ impl Podwire {
         Self { root: root.to_owned(), ..self }
     }
 
+    /// Where it keeps its state.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Called by a user without privilege.
     pub fn as_nobody(self) -> Self {
         let (user, group) = (format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"));

@@ -74,11 +74,12 @@ impl From<net::Error> for Error {
 
 impl From<policy::Error> for Error {
     fn from(error: policy::Error) -> Self {
-        let code = match &error {
-            policy::Error::Failed { fault: policy::Fault::Leases(leases::Error::TooManySteps), .. } => {
-                Code::POLICY_FAILED
+        let code = match error {
+            policy::Error::Failed { fault: policy::Fault::Leases(error), .. }
+                if !matches!(error, leases::Error::TooManySteps) =>
+            {
+                return error.into();
             }
-            policy::Error::Failed { fault: policy::Fault::Leases(_), .. } => Code::LEASES_UNUSABLE,
             policy::Error::Failed { .. } => Code::POLICY_FAILED,
             policy::Error::Answer { .. } => Code::PLAN_BROKE_RULE,
             _ => Code::POLICY_UNUSABLE,

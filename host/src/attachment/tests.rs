@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::cni::Error;
 use crate::leases::{Attachment, Intent, NetworkNamespace, Store, is_waited_for};
 use crate::names::{Digest, MacAddress};
 use crate::net;
 use crate::net::tests::{isolated, link_named, run};
 use crate::plan::marks::GROUP;
 use crate::plan::{Address, Checked, Wiring};
+use crate::{leases, policy};
 
 /// An attachment with one address, by the policy of a digest that is not installed.
 fn intent() -> Intent {
@@ -145,4 +147,15 @@ fn data_file(state: &State) -> PathBuf {
         directory.read_dir().expect("readable").next().expect("not empty").expect("readable").path()
     };
     only(only(state.leases_dir())).join("data.mdb")
+}
+
+#[test]
+fn leases_that_cannot_be_read_are_not_the_policys_fault() {
+    let code_of = |error| {
+        let fault = policy::Fault::Leases(error);
+        Error::from(policy::Error::Failed { policy: "bridge".to_owned().into(), call: "add", fault }).code()
+    };
+    let damaged = leases::Error::Damaged { path: "/run/podwire".into(), problem: "torn".to_owned() };
+    assert_eq!(code_of(damaged), cni::Code::LEASES_UNUSABLE);
+    assert_eq!(code_of(leases::Error::TooManySteps), cni::Code::POLICY_FAILED);
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use crate::net;
+use crate::net::node::Report;
 use crate::net::sysctl::Families;
 use crate::node::{self, Decided};
 use crate::plan::Node;
@@ -47,7 +48,7 @@ fn print_outcome(outcome: &net::node::Outcome) {
         println!("{change}");
     }
     for kept in &outcome.kept {
-        println!("in use, and kept: {kept}");
+        println!("in use, and kept: {}, {}", kept.what, kept.found);
     }
     if outcome.changes.is_empty() {
         println!("nothing to change");
@@ -56,18 +57,19 @@ fn print_outcome(outcome: &net::node::Outcome) {
 
 fn status(state: &State) -> Result<ExitCode> {
     let Decided { node, plan } = node::decide(state)?;
-    let differences = net::node::differences(&plan, families(&node))?;
+    let Report { differences, conflicts } = net::node::inspect(&plan, families(&node))?;
     let findings = net::firewall::blocked_forwarding(&node.cluster);
     for difference in &differences {
         println!("differs: {difference}");
     }
-    if !differences.is_empty() {
+    for obstacle in conflicts.iter().map(ToString::to_string).chain(findings.iter().map(ToString::to_string))
+    {
+        println!("in the way: {obstacle}");
+    }
+    if !differences.is_empty() && conflicts.is_empty() {
         println!("`podwire node up` makes it as it should be");
     }
-    for finding in &findings {
-        println!("in the way: {finding}");
-    }
-    if differences.is_empty() && findings.is_empty() {
+    if differences.is_empty() && conflicts.is_empty() && findings.is_empty() {
         let (bridges, routes) = (count(plan.bridges.len(), "bridge"), count(plan.routes.len(), "route"));
         println!("as it should be: {bridges}, {routes}");
         return Ok(ExitCode::SUCCESS);

@@ -116,16 +116,20 @@ pub fn remove() -> Result<Outcome, Error> {
     apply(&nothing, Families::default())
 }
 
-/// What differs from a plan, conflicts with what others made included. Changes nothing.
-pub fn differences(plan: &NodePlan, families: Families) -> Result<Vec<Difference>, Error> {
+/// How the node differs from a plan.
+#[derive(Debug)]
+pub struct Report {
+    /// What [`apply`] would put right, and what it would keep though no plan names it.
+    pub differences: Vec<Difference>,
+    /// Because of these it would change nothing.
+    pub conflicts: Vec<Error>,
+}
+
+/// Compares the node with a plan. Changes nothing.
+pub fn inspect(plan: &NodePlan, families: Families) -> Result<Report, Error> {
     let Comparison { changes, kept, conflicts } = compare(&mut Socket::route()?, plan, families)?;
-    let conflict = |error: &Error| Difference {
-        what: "the plan".to_owned(),
-        expected: "room for it".to_owned(),
-        found: error.to_string(),
-    };
-    let differences = changes.iter().map(Change::difference).chain(kept);
-    Ok(differences.chain(conflicts.iter().map(conflict)).collect())
+    let differences = changes.iter().map(Change::difference).chain(kept).collect();
+    Ok(Report { differences, conflicts })
 }
 
 #[derive(Default)]
@@ -219,7 +223,7 @@ impl Comparison {
             self.kept.push(Difference {
                 what: format!("bridge {}", bridge.name),
                 expected: none(),
-                found: format!("one with {ports} ports"),
+                found: format!("one with {ports} port{}", if ports == 1 { "" } else { "s" }),
             });
         } else if let Ok(name) = bridge.name.parse() {
             self.changes.push(Change::BridgeRemoved(name));

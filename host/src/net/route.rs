@@ -59,15 +59,24 @@ pub enum Hop {
 impl Route {
     /// The metric that the kernel will show.
     pub fn effective_metric(&self) -> u32 {
-        self.metric.unwrap_or(if self.destination.addr().is_ipv4() { 0 } else { IPV6_METRIC })
+        self.metric.unwrap_or(customary_metric(self.destination))
     }
+}
+
+fn customary_metric(destination: IpNet) -> u32 {
+    if destination.addr().is_ipv4() { 0 } else { IPV6_METRIC }
 }
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_route(f, self.destination, self.hop)?;
-        self.metric.map_or(Ok(()), |metric| write!(f, " metric {metric}"))
+        write_metric(f, self.destination, self.effective_metric())
     }
+}
+
+/// One that is as if none had been given says nothing to the operator.
+fn write_metric(f: &mut fmt::Formatter<'_>, destination: IpNet, metric: u32) -> fmt::Result {
+    if metric == customary_metric(destination) { Ok(()) } else { write!(f, " metric {metric}") }
 }
 
 fn write_route(f: &mut fmt::Formatter<'_>, destination: IpNet, hop: Hop) -> fmt::Result {
@@ -169,7 +178,8 @@ impl fmt::Display for Found {
             Some(hop) => write_route(f, self.destination, hop)?,
             None => write!(f, "{} of another type", self.destination)?,
         }
-        write!(f, " metric {} proto {}", self.metric, self.protocol)
+        write_metric(f, self.destination, self.metric)?;
+        write!(f, " proto {}", self.protocol)
     }
 }
 
