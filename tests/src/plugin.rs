@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 
 use crate::network::Network;
@@ -189,6 +192,20 @@ impl Running {
     pub fn kill(mut self) {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Waits for its end, but not for ever: a call that lasts longer than this is killed, and the test fails.
+    #[track_caller]
+    pub fn finish_within(mut self, limit: Duration) -> Outcome {
+        let pidfd =
+            pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).expect("a child has a pidfd");
+        let limit = Timespec::try_from(limit).expect("a test waits for seconds");
+        let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)).expect("a pidfd is polled");
+        if ended == 0 {
+            self.child.kill().expect("a child can be killed");
+            panic!("killed after {} s, in which it did not end: {}", limit.tv_sec, self.finish());
+        }
+        self.finish()
     }
 
     /// Waits for its end.

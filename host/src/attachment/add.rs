@@ -1,8 +1,10 @@
 //! ADD: a policy decides, the host checks, records and wires.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::deciding::Deciding;
+use super::error::decided_by;
 use crate::cni::{self, AddResult, Code, Error, Facts};
 use crate::leases::{Attachment, Intent, NetworkNamespace, Store, Transaction};
 use crate::net::namespace::Namespace;
@@ -70,18 +72,21 @@ fn record(
         return Err(already_there(&there));
     }
     let (plan, mut transaction) = deciding.ask(&asked, transaction)?;
-    let Installed { name, digest, .. } = deciding.installed().clone();
-    let attachment = transaction.reserve(Intent {
+    let Installed { name, digest, .. } = deciding.installed();
+    let intent = Intent {
         attachment: asked.attachment,
         network: asked.network,
         pod: asked.pod,
         netns,
-        policy: name,
-        digest,
+        policy: name.clone(),
+        digest: *digest,
         config: asked.config,
         plan,
         pools: asked.node.pools,
-    })?;
+    };
+    let attachment = transaction
+        .reserve(intent)
+        .map_err(|error| Error::from(error).with_details(decided_by(name, digest)))?;
     transaction.commit()?;
     Ok(attachment)
 }
@@ -98,21 +103,19 @@ fn already_there(there: &Attachment) -> Error {
 /// Nothing was wired, so nothing must stay on record; if that fails too, DEL does it. What a link may still
 /// answer for is not given back: DEL removes the link first.
 pub(super) fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error {
-    let id = &attachment.intent.attachment;
+    let mut details = decided_by(&attachment.intent.policy, &attachment.intent.digest);
     if error.may_leave_something() {
-        return Error::from(error).with_details("its addresses stay on record until DEL");
+        details.push_str("; its addresses stay on record until DEL");
+    } else if let Err(kept) = release(store, attachment) {
+        details = format!("{details}; its addresses stay on record until DEL: {kept}");
     }
-    let release = || -> Result<(), crate::leases::Error> {
-        let mut transaction = store.transaction()?;
-        let _ = transaction.release(id, attachment.sequence, std::time::Duration::ZERO)?;
-        transaction.commit()
-    };
-    match release() {
-        Ok(()) => Error::from(error),
-        Err(kept) => {
-            Error::from(error).with_details(format!("its addresses stay on record until DEL: {kept}"))
-        }
-    }
+    Error::from(error).with_details(details)
+}
+
+fn release(store: &Store, attachment: &Attachment) -> Result<(), crate::leases::Error> {
+    let mut transaction = store.transaction()?;
+    let _ = transaction.release(&attachment.intent.attachment, attachment.sequence, Duration::ZERO)?;
+    transaction.commit()
 }
 
 fn result(request: &cni::Add, attachment: &Attachment, wired: &Wired) -> String {

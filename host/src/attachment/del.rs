@@ -1,8 +1,9 @@
 //! DEL: what is on record is taken down, whatever became of namespace, policy and configuration.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use super::say;
+use super::{say, tell};
 use crate::cni::{self, Error};
 use crate::leases::{Attachment, Intent, Store, Transaction};
 use crate::net;
@@ -23,17 +24,19 @@ pub(super) fn del(state: &State, request: &cni::Del) -> Result<(), Error> {
 /// attachment's turn, so that no ADD under way makes the link afterwards.
 pub(super) fn take_down(state: &State, store: &Store, attachment: &Attachment) -> Result<(), Error> {
     net::unwire(&attachment.intent.plan.host_interface)?;
-    let mut policy = load(state, &attachment.intent).ok();
-    let transaction = store.transaction()?;
-    let (rest, mut transaction) = rest(policy.as_mut(), &attachment.intent, transaction);
-    // Another number on record would be another attachment, and nothing of it is given back.
-    let _ = transaction.release(&attachment.intent.attachment, attachment.sequence, rest)?;
-    transaction.commit()?;
-    // Not before: whoever is slow to read it would keep every other call waiting for the database.
-    if let Some(policy) = policy {
-        say(&attachment.intent.policy, policy.notes());
+    match load(state, &attachment.intent) {
+        Ok(policy) => release_as(policy, store, attachment),
+        Err(why) => {
+            free_at_once(&attachment.intent, &why);
+            release(store.transaction()?, attachment, Duration::ZERO)
+        }
     }
-    Ok(())
+}
+
+fn release(mut transaction: Transaction, attachment: &Attachment, rest: Duration) -> Result<(), Error> {
+    // Another number on record is another attachment, made after somebody took this one down.
+    let _ = transaction.release(&attachment.intent.attachment, attachment.sequence, rest)?;
+    Ok(transaction.commit()?)
 }
 
 /// The policy that gave the addresses, if it is still there: it alone knows how long they shall rest.
@@ -43,15 +46,29 @@ fn load(state: &State, intent: &Intent) -> Result<Instance<Transaction>, Error> 
     Ok(registry.load(&Engine::new()?, &installed)?.instantiate()?)
 }
 
-/// A policy that is gone, or fails, has nothing to say: its addresses are free at once.
-fn rest(
-    policy: Option<&mut Instance<Transaction>>,
-    intent: &Intent,
-    transaction: Transaction,
-) -> (Duration, Transaction) {
-    let Some(policy) = policy else { return (Duration::ZERO, transaction) };
-    let (answer, transaction) = policy.del(&told(intent), transaction);
-    (Duration::from_secs(answer.unwrap_or(0).into()), transaction)
+/// Asks the policy inside the transaction. What it says, and how it fails, is told when that is over: whoever is
+/// slow to read it would keep every other call waiting for the database.
+fn release_as(
+    mut policy: Instance<Transaction>,
+    store: &Store,
+    attachment: &Attachment,
+) -> Result<(), Error> {
+    let intent = &attachment.intent;
+    let (answer, transaction) = policy.del(&told(intent), store.transaction()?);
+    let rest = answer.as_ref().map_or(0, |seconds| *seconds);
+    let released = release(transaction, attachment, Duration::from_secs(rest.into()));
+    say(&intent.policy, policy.notes());
+    if let Err(why) = answer {
+        free_at_once(intent, &why);
+    }
+    // Unmapping it would take longer than the process's end.
+    std::mem::forget(policy);
+    released
+}
+
+/// A policy that is gone, or fails, decides nothing; only the operator hears of it.
+fn free_at_once(intent: &Intent, why: &dyn Display) {
+    tell(format_args!("the addresses of {} do not rest: {why}", intent.attachment));
 }
 
 fn told(intent: &Intent) -> DelRequest {

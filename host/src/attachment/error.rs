@@ -1,6 +1,7 @@
 //! What each room's errors mean to a runtime.
 
 use crate::cni::{Code, Error};
+use crate::names::{Digest, PolicyName};
 use crate::plan::check::Violation;
 use crate::plan::{Refusal, RefusalReason};
 use crate::registry::Installed;
@@ -13,17 +14,19 @@ pub(super) fn refused(policy: &Installed, refusal: &Refusal) -> Error {
         RefusalReason::Denied => Code::REFUSED,
         RefusalReason::Exhausted | RefusalReason::TryAgain => Code::TRY_AGAIN,
     };
-    Error::new(code, format!("policy {}: {}", policy.name, refusal.message)).with_details(decided_by(policy))
+    Error::new(code, format!("policy {}: {}", policy.name, refusal.message))
+        .with_details(decided_by(&policy.name, &policy.digest))
 }
 
 /// A plan that must not become true.
 pub(super) fn broken(policy: &Installed, violation: &Violation) -> Error {
     let msg = format!("the plan of policy {} breaks a rule: {violation}", policy.name);
-    Error::new(Code::PLAN_BROKE_RULE, msg).with_details(decided_by(policy))
+    Error::new(Code::PLAN_BROKE_RULE, msg).with_details(decided_by(&policy.name, &policy.digest))
 }
 
-fn decided_by(policy: &Installed) -> String {
-    format!("decided by policy {policy}")
+/// Whom to ask why a plan is as it is.
+pub(super) fn decided_by(name: &PolicyName, digest: &Digest) -> String {
+    format!("decided by policy {name} ({digest})")
 }
 
 impl From<node::config::Error> for Error {

@@ -65,11 +65,14 @@ fn no_result(_: ()) -> String {
     String::new()
 }
 
-/// What a policy says to the operator goes to standard error, which runtimes keep in their logs.
+/// What a policy says to the operator.
 fn say(policy: &PolicyName, notes: &[Note]) {
-    let mut output = std::io::stderr().lock();
-    for note in notes {
-        // If standard error is closed, nobody is there to be told.
-        let _ = writeln!(output, "podwire: policy {policy}: {note}");
-    }
+    notes.iter().for_each(|note| tell(format_args!("policy {policy}: {note}")));
+}
+
+/// A line for the operator goes to standard error, which runtimes keep in their logs.
+fn tell(line: std::fmt::Arguments<'_>) {
+    // In one piece, so that the lines of two calls do not mix. If standard error is closed, nobody is there to
+    // be told.
+    let _ = std::io::stderr().write_all(format!("podwire: {line}\n").as_bytes());
 }

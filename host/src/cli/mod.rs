@@ -52,10 +52,19 @@ pub fn main() -> ExitCode {
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("podwire: {error:#}");
+            eprintln!("podwire: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, without those that an outer one has told already.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        outer if outer.contains(&cause) => told,
+        outer => format!("{outer}: {cause}"),
+    })
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -65,5 +74,22 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Node(command) => node::run(&state, &command),
         Command::Policy(command) => policy::run(&state, command),
         Command::Lab(command) => lab::run(command),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let inner = || anyhow!("permission denied");
+        assert_eq!(
+            sentence(&inner().context("a.json cannot be read")),
+            "a.json cannot be read: permission denied"
+        );
+        assert_eq!(sentence(&inner().context("a.json: permission denied")), "a.json: permission denied");
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn run(state: &State, arguments: &Arguments) -> Result<ExitCode> {
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
     } else {
-        println!("#!/bin/sh -e\nNETNS=${{1:?the name of the pod's network namespace}}");
+        println!("#!/bin/sh -e\nNETNS=${{1:?the name of the network namespace of the pod}}");
         print!("{}", script::add(&plan));
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,7 @@
 //! `podwire policy`.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -46,8 +48,14 @@ pub(super) fn run(state: &State, command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// No more than a byte too many: what is larger than it may be is refused for that, not read.
 fn read(component: &Path) -> Result<Vec<u8>> {
-    std::fs::read(component).with_context(|| format!("{} cannot be read", component.display()))
+    let mut bytes = Vec::new();
+    let most = policy::limits::COMPONENT_BYTES as u64 + 1;
+    File::open(component)
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .with_context(|| format!("{} cannot be read", component.display()))?;
+    Ok(bytes)
 }
 
 fn install(registry: &Registry, component: &Path, name: Option<PolicyName>) -> Result<()> {
@@ -56,7 +64,9 @@ fn install(registry: &Registry, component: &Path, name: Option<PolicyName>) -> R
         Some(name) => name,
         None => stem().parse().context("the file's name is no policy's: choose one with --name")?,
     };
-    let installed = registry.install(&name, &read(component)?)?;
+    let installed = registry
+        .install(&name, &read(component)?)
+        .with_context(|| format!("{} cannot be policy {name}", component.display()))?;
     println!("{} is now {}", installed.name, installed.digest);
     Ok(())
 }
@@ -70,7 +80,8 @@ fn list(registry: &Registry) -> Result<()> {
 }
 
 fn inspect(component: &Path) -> Result<ExitCode> {
-    let found = policy::inspect(&read(component)?)?;
+    let found = policy::inspect(&read(component)?)
+        .with_context(|| format!("{} cannot be a policy", component.display()))?;
     for import in &found.imports {
         let what = if import.has_functions { "functions" } else { "types only" };
         println!("imports {} ({what})", import.name);

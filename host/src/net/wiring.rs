@@ -43,6 +43,10 @@ pub struct WiredBridge {
 /// the node's, and other pods may be its ports already.
 pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     let mut host = Socket::route()?;
+    // The kernel would say so too, but only after the bridge was given an address.
+    if host.index_of(plan.host_interface.as_str())?.is_some() {
+        return Err(Error::HostInterfaceTaken(plan.host_interface.clone()));
+    }
     refuse_addresses_of_node(&mut host, plan)?;
     let (wired, master, before) = prepare(&mut host, pod, plan)?;
     let index = create_veth(&mut host, pod, plan, wired.mtu, master, before)?;

@@ -5,7 +5,7 @@
 //! know (a bridge that podwire did not make) is refused in [`crate::net`].
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
@@ -49,10 +49,7 @@ pub fn add(request: &AddRequest, plan: AddPlan) -> Outcome<Checked> {
     let id = &request.attachment;
     Ok(Checked {
         container_interface: id.ifname.clone(),
-        host_interface: match &plan.host_interface {
-            Some(name) => interface_name("host-interface", name)?,
-            None => default_host_interface(id),
-        },
+        host_interface: host_interface(id, &wiring, plan.host_interface.as_deref())?,
         wiring,
         mac: mac(id, plan.mac.as_deref(), &plan.addresses)?,
         host_mac: derived_mac(0x0e, &[digest(id)[6], digest(id)[7], digest(id)[8], digest(id)[9]]),
@@ -105,11 +102,25 @@ fn clip(text: &str) -> String {
 }
 
 fn interface_name(field: &str, name: &str) -> Outcome<InterfaceName> {
+    if limits::KERNEL_NAMES.contains(&name) {
+        return Err(violation(field, name, "the kernel keeps that name for itself"));
+    }
     name.parse().map_err(|_| {
         let rule =
             "an interface name has 1 to 15 bytes and no '/', ':', '%' or white space, and is not '.' or '..'";
         violation(field, format!("{:?}", clip(name)), rule)
     })
+}
+
+fn host_interface(id: &AttachmentId, wiring: &Wiring, planned: Option<&str>) -> Outcome<InterfaceName> {
+    let Some(planned) = planned else { return Ok(default_host_interface(id)) };
+    let name = interface_name("host-interface", planned)?;
+    match wiring {
+        Wiring::Bridge { bridge, .. } if bridge.name == name => {
+            Err(violation("host-interface", name, "that is the name of the plan's bridge"))
+        }
+        _ => Ok(name),
+    }
 }
 
 fn wiring(node: &Node, wiring: Wiring<String>) -> Outcome<Wiring> {
@@ -159,9 +170,7 @@ fn pod_address(field: &str, node: &Node, prefix: &IpNet) -> Outcome {
         return Err(violation(field, prefix, rule));
     };
     for block in [pool, prefix] {
-        if let Some(what) = unusable(block, prefix.addr()) {
-            return Err(violation(field, prefix, format!("that is the {what} address of {}", block.trunc())));
-        }
+        usable(field, block, prefix.addr(), prefix)?;
     }
     let link = prefix.trunc();
     if !node.cluster.iter().chain([pool]).any(|block| block.contains(&link)) {
@@ -174,17 +183,16 @@ fn pod_address(field: &str, node: &Node, prefix: &IpNet) -> Outcome {
     Ok(())
 }
 
-/// Whether the address is one of the two that a block keeps for itself: its first, and in IPv4 its last.
+/// A machine has none of the two addresses that a block keeps for itself: its first, and in IPv4 its last.
 /// Blocks of one or two addresses keep none (RFC 3021, RFC 6164).
-fn unusable(block: &IpNet, address: IpAddr) -> Option<&'static str> {
-    if block.max_prefix_len() - block.prefix_len() < 2 {
-        return None;
-    }
-    match block {
-        _ if address == block.network() => Some("network"),
-        IpNet::V4(_) if address == block.broadcast() => Some("broadcast"),
-        _ => None,
-    }
+fn usable(field: &str, block: &IpNet, address: IpAddr, value: impl ToString) -> Outcome {
+    let kept = match block {
+        _ if block.max_prefix_len() - block.prefix_len() < 2 => return Ok(()),
+        _ if address == block.network() => "network",
+        IpNet::V4(_) if address == block.broadcast() => "broadcast",
+        _ => return Ok(()),
+    };
+    Err(violation(field, value, format!("that is the {kept} address of {}", block.trunc())))
 }
 
 fn list(blocks: &[IpNet]) -> String {
@@ -210,19 +218,20 @@ fn addresses(node: &Node, wiring: &Wiring, addresses: &[Address]) -> Outcome {
 /// A gateway is somebody else on the pod's link. When the pod is `routed` the node itself answers for it,
 /// so it must not be an address that means something elsewhere.
 fn gateway_of(field: &str, node: &Node, wiring: &Wiring, prefix: &IpNet, gateway: IpAddr) -> Outcome {
-    let problem = match wiring {
-        Wiring::Bridge { .. } if !prefix.contains(&gateway) => {
-            format!("it must lie on the address's link, {}", prefix.trunc())
+    let pool = node.pools.iter().find(|pool| pool.contains(&gateway));
+    let problem = match (wiring, pool) {
+        (Wiring::Bridge { .. }, _) if prefix.contains(&gateway) => {
+            return usable(field, prefix, gateway, gateway);
         }
-        Wiring::Routed if gateway.is_ipv4() != prefix.addr().is_ipv4() => {
+        (Wiring::Bridge { .. }, _) => format!("it must lie on the address's link, {}", prefix.trunc()),
+        (Wiring::Routed, _) if gateway.is_ipv4() != prefix.addr().is_ipv4() => {
             format!("it must be of the same family as {prefix}")
         }
-        Wiring::Routed
-            if !is_link_local_gateway(gateway) && !node.pools.iter().any(|p| p.contains(&gateway)) =>
-        {
+        (Wiring::Routed, Some(pool)) => return usable(field, pool, gateway, gateway),
+        (Wiring::Routed, None) if is_link_local_gateway(gateway) => return Ok(()),
+        (Wiring::Routed, None) => {
             "it must lie in 169.254.1.0/24, fe80::/10 or one of the node's pools".to_owned()
         }
-        _ => return Ok(()),
     };
     Err(violation(field, gateway, problem))
 }
@@ -291,13 +300,18 @@ fn next_hop(field: &str, wiring: &Wiring, addresses: &[Address], route: &Route) 
     if addresses.iter().any(|a| a.prefix.addr() == via) {
         return Err(violation(field, via, "that is the pod's own address"));
     }
-    // A routed pod's link has nobody on it but the node, which answers for the gateways.
-    let on_link = |a: &Address| matches!(wiring, Wiring::Bridge { .. }) && a.prefix.contains(&via);
-    if !addresses.iter().any(|a| on_link(a) || a.gateway == Some(via)) {
-        let rule = "it must lie on the link of one of the plan's addresses, or be the gateway of one";
-        return Err(violation(field, via, rule));
+    if addresses.iter().any(|a| a.gateway == Some(via)) {
+        return Ok(());
     }
-    Ok(())
+    // A routed pod's link has nobody on it but the node, which answers for the gateways.
+    let on_link = |a: &&Address| matches!(wiring, Wiring::Bridge { .. }) && a.prefix.contains(&via);
+    match addresses.iter().find(on_link) {
+        Some(address) => usable(&field, &address.prefix, via, via),
+        None => {
+            let rule = "it must lie on the link of one of the plan's addresses, or be the gateway of one";
+            Err(violation(field, via, rule))
+        }
+    }
 }
 
 fn mac(id: &AttachmentId, planned: Option<&str>, addresses: &[Address]) -> Outcome<MacAddress> {
@@ -374,9 +388,9 @@ fn sysctl(interface: &InterfaceName, i: usize, name: &str, value: &str) -> Outco
         let rule = "it is not on the list of sysctls that a plan may set";
         return Err(violation(format!("sysctls[{i}]"), format!("{:?}", clip(name)), rule));
     };
-    if value.len() > limits::STRING || !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ' || b == b'\t')
-    {
-        let rule = "a sysctl's value is one line of printable ASCII, at most 253 bytes";
+    let plain = |byte: u8| byte.is_ascii_digit() || b" \t,-".contains(&byte);
+    if value.is_empty() || value.len() > limits::STRING || !value.bytes().all(plain) {
+        let rule = "a sysctl's value has digits, blanks, ',' and '-' only, at most 253 bytes";
         return Err(violation(format!("sysctls[{i}] ({name})"), format!("{:?}", clip(value)), rule));
     }
     let path = template.replace('.', "/").replace("{interface}", interface.as_str());
@@ -436,7 +450,7 @@ fn node_next_hop(field: &str, node: &Node, route: &NodeRoute) -> Outcome {
     if node.addresses.contains(&via) {
         return Err(violation(field, via, "that is this node's own address"));
     }
-    if via.is_unspecified() || via.is_multicast() || via.is_loopback() {
+    if via.is_unspecified() || via.is_multicast() || via.is_loopback() || via == Ipv4Addr::BROADCAST {
         return Err(violation(field, via, "no machine can have it"));
     }
     Ok(())

@@ -108,6 +108,23 @@ fn network_broadcast_bridge_and_gateway_addresses_are_nobodys() {
 }
 
 #[test]
+fn gateways_and_next_hops_are_machines() {
+    for nobody in ["10.244.1.0", "10.244.1.255"] {
+        assert_eq!(refused(|p| p.addresses[0].gateway = Some(ip(nobody))), "addresses[0].gateway");
+        assert_eq!(refused(|p| p.routes[0].via = Some(ip(nobody))), "routes[0].via");
+    }
+}
+
+#[test]
+fn no_two_links_have_one_name() {
+    assert_eq!(refused(|p| p.host_interface = Some("cni0".into())), "host-interface");
+    for reserved in limits::KERNEL_NAMES {
+        assert_eq!(refused(|p| p.host_interface = Some(reserved.into())), "host-interface");
+        assert_eq!(refused(|p| bridge_of(p).name = reserved.into()), "wiring.bridge.name");
+    }
+}
+
+#[test]
 fn a_pods_link_stays_in_the_cluster() {
     assert_eq!(refused_address("10.244.1.2/15"), "addresses[0].prefix");
     assert_eq!(refused_address("10.244.1.2/0"), "addresses[0].prefix");
@@ -150,7 +167,15 @@ fn the_node_answers_for_no_foreign_gateway() {
     assert!(routed("169.254.1.1").is_ok());
     assert!(routed("10.244.1.1").is_ok());
     // Clouds answer at 169.254.169.254, and some nodes have a name server at 169.254.20.10.
-    for foreign in ["8.8.8.8", "192.168.1.12", "10.244.2.1", "fe80::1", "169.254.169.254", "169.254.20.10"] {
+    for foreign in [
+        "8.8.8.8",
+        "192.168.1.12",
+        "10.244.2.1",
+        "fe80::1",
+        "169.254.169.254",
+        "169.254.20.10",
+        "10.244.1.255",
+    ] {
         assert_eq!(routed(foreign).expect_err(foreign), "addresses[0].gateway", "{foreign}");
     }
 }
@@ -230,8 +255,10 @@ fn only_listed_sysctls_pass() {
     ] {
         assert!(set(bad, "1").is_err(), "{bad}");
     }
-    assert!(set("net.ipv4.ping_group_range", "0\n1").is_err());
-    assert!(set("net.ipv4.ping_group_range", &"0".repeat(254)).is_err());
+    assert!(set("net.ipv4.ip_local_reserved_ports", "8080,9000-9100").is_ok());
+    for bad in ["", "0\n1", "0' reboot '", "$(reboot)", &"0".repeat(254)] {
+        assert!(set("net.ipv4.ping_group_range", bad).is_err(), "{bad:?}");
+    }
 }
 
 #[test]
@@ -314,7 +341,7 @@ fn a_nodes_routes_lead_to_pods_elsewhere_and_nowhere_else() {
         assert_eq!(node_refused(bad, via.clone()), "routes[0].destination", "{bad}");
     }
     assert_eq!(node_refused("10.244.9.9/32", NextHop::Blackhole), "routes[0].destination");
-    for bad in ["192.168.1.11", "fd01::12", "0.0.0.0", "224.0.0.1", "127.0.0.1"] {
+    for bad in ["192.168.1.11", "fd01::12", "0.0.0.0", "224.0.0.1", "127.0.0.1", "255.255.255.255"] {
         assert_eq!(node_refused("10.244.2.0/24", NextHop::Via(ip(bad))), "routes[0].next-hop", "{bad}");
     }
 }

@@ -35,6 +35,10 @@ pub const MTU: RangeInclusive<u32> = 68..=65_535;
 /// The least MTU with which IPv6 works (RFC 8200, section 5); Linux switches IPv6 off below.
 pub const MTU_IPV6: u32 = 1_280;
 
+/// Names below /proc/sys/net/ipv4/conf and /proc/sys/net/ipv6/conf that stand for all interfaces: the kernel
+/// lets none be called so (`sysctl_dev_name_is_allowed` of linux/inetdevice.h).
+pub const KERNEL_NAMES: [&str; 2] = ["all", "default"];
+
 /// The sysctls that a plan may set in its pod's network namespace; `{interface}` stands for the name of
 /// the container's interface. Each is confined to the network namespace (the kernel's
 /// Documentation/networking/ip-sysctl.rst) and cannot reach the node or another pod. The first group is

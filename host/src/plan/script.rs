@@ -1,8 +1,10 @@
 //! A plan as the `ip` commands of the script that it stands for.
 //!
 //! The commands really work: run as root, with NETNS naming a namespace below /run/netns, they do what
-//! [`crate::net`] does in two messages, and the tests hold one against the other.
+//! [`crate::net`] does in two messages, and the tests hold one against the other. Names that a policy chose
+//! are words of the shell's language here, whatever is in them.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use ipnet::IpNet;
@@ -64,7 +66,7 @@ impl Script {
     }
 
     fn bridge(&mut self, bridge: &Bridge) {
-        let name = &bridge.name;
+        let name = word(bridge.name.as_str());
         let mtu = bridge.mtu.map(|m| format!(" mtu {m}")).unwrap_or_default();
         self.line(format_args!(
             "ip link show {name} >/dev/null 2>&1 || ip link add name {name}{mtu} type bridge"
@@ -85,7 +87,8 @@ impl Script {
     }
 
     fn veth(&mut self, plan: &Checked) {
-        let (host, container) = (&plan.host_interface, &plan.container_interface);
+        let host = word(plan.host_interface.as_str());
+        let container = word(plan.container_interface.as_str());
         let mtu = plan.mtu.map(|m| format!(" mtu {m}")).unwrap_or_default();
         self.line(format_args!(
             "ip link add name {host} address {}{mtu} group {GROUP} type veth \\\n    peer name {container} address {}{mtu} netns \"$NETNS\"",
@@ -93,7 +96,7 @@ impl Script {
         ));
         self.line(format_args!("ip link set dev {host} addrgenmode none"));
         if let Wiring::Bridge { bridge, hairpin, isolated } = &plan.wiring {
-            self.line(format_args!("ip link set dev {host} master {}", bridge.name));
+            self.line(format_args!("ip link set dev {host} master {}", word(bridge.name.as_str())));
             for (wanted, flag) in [(hairpin, "hairpin"), (isolated, "isolated")] {
                 if *wanted {
                     self.line(format_args!("ip link set dev {host} type bridge_slave {flag} on"));
@@ -104,9 +107,10 @@ impl Script {
     }
 
     fn pod(&mut self, plan: &Checked) {
-        let name = &plan.container_interface;
+        let name = word(plan.container_interface.as_str());
         for (path, value) in &plan.sysctls {
-            self.line(format_args!("ip netns exec \"$NETNS\" sh -c 'echo {value} > /proc/sys/{path}'"));
+            let setting = format!("{path}={value}");
+            self.line(format_args!("ip netns exec \"$NETNS\" sysctl -qw {}", word(&setting)));
         }
         if !plan.addresses.iter().any(|a| matches!(a.prefix, IpNet::V6(_))) {
             self.line(format_args!("ip -n \"$NETNS\" link set dev {name} addrgenmode none"));
@@ -123,7 +127,7 @@ impl Script {
     }
 
     fn routed(&mut self, plan: &Checked) {
-        let host = &plan.host_interface;
+        let host = word(plan.host_interface.as_str());
         let mut gateways: Vec<_> = plan.addresses.iter().filter_map(|a| a.gateway).map(IpNet::from).collect();
         gateways.dedup();
         for gateway in &gateways {
@@ -135,6 +139,14 @@ impl Script {
         }
         self.forwarding(plan.addresses.iter().map(|a| &a.prefix));
     }
+}
+
+/// The text as one word for a shell.
+fn word(text: &str) -> Cow<'_, str> {
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/=,".contains(c)) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
 }
 
 /// IPv6 addresses are used at once: the lease database knows that nobody else has them.
@@ -185,5 +197,14 @@ ip -n \"$NETNS\" address add 10.244.1.2/24 dev eth0
 ip -n \"$NETNS\" route add 0.0.0.0/0 via 10.244.1.1 dev eth0
 ";
         assert_eq!(script, expected);
+    }
+
+    #[test]
+    fn a_name_is_one_word_whatever_is_in_it() {
+        for (name, expected) in [("cni0", "cni0"), ("net1.5", "net1.5"), ("a;reboot", "'a;reboot'")] {
+            assert_eq!(word(name), expected);
+        }
+        assert_eq!(word("a'$(b)"), r"'a'\''$(b)'");
+        assert_eq!(word("net/ipv4/ping_group_range=0 1"), "'net/ipv4/ping_group_range=0 1'");
     }
 }

@@ -187,6 +187,9 @@ pub(super) fn node_plan(answer: wit::NodePlan) -> Outcome<plan::NodePlan<String>
     })
 }
 
+/// What stands for a refusal's message if there is none.
+const SILENCE: &str = "it gave no reason for its refusal";
+
 pub(super) fn refusal(refusal: wit::Refusal) -> Outcome<plan::Refusal> {
     if refusal.message.len() > limits::MESSAGE {
         let value = format!("a string of {} bytes", refusal.message.len());
@@ -199,7 +202,9 @@ pub(super) fn refusal(refusal: wit::Refusal) -> Outcome<plan::Refusal> {
         wit::RefusalReason::Exhausted => plan::RefusalReason::Exhausted,
         wit::RefusalReason::TryAgain => plan::RefusalReason::TryAgain,
     };
-    Ok(plan::Refusal { reason, message: clean(&refusal.message, limits::MESSAGE) })
+    let message = clean(&refusal.message, limits::MESSAGE);
+    let message = if message.trim().is_empty() { SILENCE.to_owned() } else { message };
+    Ok(plan::Refusal { reason, message })
 }
 
 /// How long the addresses of a DEL rest, in seconds: none if the policy says so, a day at most.
@@ -295,6 +300,7 @@ mod tests {
         let of = |message: String| refusal(wit::Refusal { reason: wit::RefusalReason::Denied, message });
         assert!(of("x".repeat(limits::MESSAGE + 1)).unwrap_err().field == "message");
         assert_eq!(of("no\nroot: yes".into()).unwrap().message, "no root: yes");
+        assert_eq!(of(" \n".into()).unwrap().message, SILENCE);
     }
 
     #[test]

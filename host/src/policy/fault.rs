@@ -20,7 +20,7 @@ pub enum Error {
     Settings(String),
     /// The component is not one, or does not fit the contract.
     #[cfg(feature = "compiler")]
-    #[error("{0}")]
+    #[error(transparent)]
     Unfit(#[from] super::Unfit),
     /// The compiler refused the component.
     #[cfg(feature = "compiler")]

@@ -142,7 +142,7 @@ impl<V: View> Host<V> {
     }
 
     fn note(&mut self, level: wit_log::Level, text: &str) {
-        match self.log_room.checked_sub(text.len()) {
+        match self.log_room.checked_sub(text.len() + limits::LOG_LINE) {
             Some(room) => {
                 self.log_room = room;
                 let level = match level {

@@ -21,8 +21,8 @@ const QUOTE: usize = 300;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// [`limits::COMPONENT_BYTES`]
-    #[error("the component has {0} bytes, of at most {most} MiB", most = limits::COMPONENT_BYTES >> 20)]
-    TooLarge(usize),
+    #[error("the component is too large: it may have {} MiB at most", limits::COMPONENT_BYTES >> 20)]
+    TooLarge,
     /// Something else.
     #[error("this is not a WebAssembly component: it does not begin as one")]
     NotWasm,
@@ -89,7 +89,7 @@ pub struct Import {
 /// Reads and validates a component.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, Unfit> {
     if bytes.len() > limits::COMPONENT_BYTES {
-        return Err(Unfit::TooLarge(bytes.len()));
+        return Err(Unfit::TooLarge);
     }
     if Parser::is_core_wasm(bytes) {
         return Err(Unfit::CoreModule);

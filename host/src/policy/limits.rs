@@ -40,8 +40,12 @@ pub const HOST_CALLS: u32 = 4_096;
 /// Leases walked on the policy's behalf: the database is locked meanwhile.
 pub const LEASE_STEPS: u64 = 1_000_000;
 
-/// Bytes of the policy's log; further lines are dropped.
+/// Bytes of the policy's log; further lines are dropped. With what the host writes before each line, it fits
+/// into a pipe that nobody reads yet (64 KiB, see pipe(7)): a runtime may read standard error last.
 pub const LOG_BYTES: usize = 16 << 10;
+
+/// Bytes of the log that each line takes beside its text, for what the host writes before it.
+pub const LOG_LINE: usize = 64;
 
 /// Bytes of a component that can be installed. Those that hold an interpreter have about 20 MB.
 pub const COMPONENT_BYTES: usize = 64 << 20;

@@ -18,6 +18,7 @@ impl Registry {
         if let Some(policy) = map(engine, installed)? {
             return Ok(policy);
         }
+        installed.exists()?;
         if installed.is_builtin() {
             make_directory(&installed.dir)?;
         }
@@ -38,6 +39,7 @@ impl Registry {
         if let Some(policy) = map(engine, installed)? {
             return Ok(policy);
         }
+        installed.exists()?;
         Ok(engine.load_component(&self.component(installed)?, installed.to_string())?)
     }
 

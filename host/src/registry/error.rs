@@ -15,7 +15,9 @@ pub enum Error {
         name: PolicyName,
     },
     /// A version that is not kept any more.
-    #[error("policy {name} was installed as {digest} once, but that version is not kept any more")]
+    #[error(
+        "policy {name} was installed as {digest}, but that version is not kept any more: install it again"
+    )]
     Gone {
         /// The name.
         name: PolicyName,

@@ -54,6 +54,13 @@ impl std::fmt::Display for Installed {
 }
 
 impl Installed {
+    fn exists(&self) -> Result<(), Error> {
+        if self.is_builtin() || self.dir.join(COMPONENT).exists() {
+            return Ok(());
+        }
+        Err(Error::Gone { name: self.name.clone(), digest: self.digest })
+    }
+
     /// Whether it came with podwire.
     pub fn is_builtin(&self) -> bool {
         builtin::is(&self.digest)
@@ -77,10 +84,7 @@ impl Registry {
     /// The version of a policy that decided something earlier.
     pub fn installed(&self, name: &PolicyName, digest: Digest) -> Result<Installed, Error> {
         let version = self.version(name, digest);
-        if version.is_builtin() || version.dir.join(COMPONENT).exists() {
-            return Ok(version);
-        }
-        Err(Error::Gone { name: name.clone(), digest })
+        version.exists().map(|()| version)
     }
 
     /// The component of a policy, which is what was installed, byte by byte.
