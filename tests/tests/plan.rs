@@ -53,7 +53,8 @@ impl Bench {
 
     fn plan(&self, network: &Value, more: &[&str]) -> podwire_tests::command::Printed {
         let file = self.file(&network.to_string());
-        let arguments = ["plan", file.to_str().expect("text"), "--pod", "test/container-a"];
+        let arguments =
+            ["plan", file.to_str().expect("text"), "--pod", "test/container-a", "--ifname", &self.pod.ifname];
         self.podwire.run(&[&arguments, more].concat())
     }
 
@@ -139,17 +140,17 @@ fn interface_switches() -> Vec<String> {
 
 /// The script does in one node what the plugin does in another.
 #[track_caller]
-fn assert_same(network: &Value, prepare: impl Fn(&Bench)) {
-    let Some(one) = Bench::new() else { return };
-    prepare(&one);
+fn assert_same(network: &Value, prepare: impl Fn(&mut Bench)) {
+    let Some(mut one) = Bench::new() else { return };
+    prepare(&mut one);
     let before = one.state();
     one.add(network);
     let by_plugin = one.state();
     assert_ne!(before, by_plugin);
     drop(one);
 
-    let Some(other) = Bench::new() else { return };
-    prepare(&other);
+    let Some(mut other) = Bench::new() else { return };
+    prepare(&mut other);
     assert_eq!(before, other.state(), "two fresh nodes differ");
     other.run_script(network);
     let by_script = other.state();
@@ -161,7 +162,7 @@ fn assert_same(network: &Value, prepare: impl Fn(&Bench)) {
 }
 
 /// Nothing that plugin and script could find in their way.
-fn plain(_: &Bench) {}
+fn plain(_: &mut Bench) {}
 
 #[test]
 fn a_bridged_pod_is_as_the_script_says() {
@@ -182,7 +183,7 @@ fn a_bridged_pod_with_both_families_is_as_the_script_says() {
 
 #[test]
 fn where_ipv6_is_off_by_default_the_script_switches_it_on() {
-    let off = |bench: &Bench| {
+    let off = |bench: &mut Bench| {
         for namespace in [&bench.node.namespace, &bench.pod.namespace] {
             set(namespace, "net/ipv6/conf/default/disable_ipv6", "1");
         }
@@ -230,6 +231,13 @@ fn routed() -> Value {
 #[test]
 fn a_routed_pod_is_as_the_script_says() {
     assert_same(&planned(routed()), plain);
+}
+
+#[test]
+fn an_interface_with_a_dot_in_its_name_has_its_sysctls() {
+    let mut plan = routed();
+    plan["sysctls"] = json!([["net.ipv4.conf.net1.5.rp_filter", "2"]]);
+    assert_same(&planned(plan), |bench| bench.pod.ifname = "net1.5".to_owned());
 }
 
 #[test]
@@ -316,8 +324,8 @@ fn a_list_is_as_good_as_a_configuration() {
 fn what_a_pod_asks_for_counts() {
     let Some(bench) = Bench::new() else { return };
     let network = network(json!({ "pools": ["10.244.1.0/24"] }));
-    let script = bench.plan(&network, &["--ip", "10.244.1.99", "--ifname", "net1"]).done();
-    assert!(script.contains("address add 10.244.1.99/24 dev net1"), "{script}");
+    let script = bench.plan(&network, &["--ip", "10.244.1.99"]).done();
+    assert!(script.contains("address add 10.244.1.99/24 dev eth0"), "{script}");
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn configure_container(plan: &Checked) -> Result<(), Error> {
     let index = index_of(&container, &plan.container_interface)?;
     let end = Interface { index, name: plan.container_interface.as_str() };
     for (name, value) in &plan.sysctls {
-        Sysctl::named(name).set(value)?;
+        Sysctl::at(name).set(value)?;
     }
     let mut requests = Vec::with_capacity(2 + plan.addresses.len() + plan.routes.len());
     if families(plan).ipv6 {

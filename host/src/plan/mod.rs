@@ -185,7 +185,7 @@ pub struct Checked {
     pub mtu: Option<u32>,
     /// For the container's resolver.
     pub dns: Option<Dns>,
-    /// Names and values, for the container's network namespace.
+    /// Paths below /proc/sys and values, for the container's network namespace.
     pub sysctls: Vec<(String, String)>,
 }
 

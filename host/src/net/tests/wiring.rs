@@ -122,7 +122,7 @@ fn sysctls_routes_and_port_flags_are_set() {
             (*hairpin, *isolated) = (true, true);
         }
         let setting = "net.ipv4.ping_group_range";
-        plan.sysctls.push((setting.to_owned(), "0 1000".to_owned()));
+        plan.sysctls.push((setting.replace('.', "/"), "0 1000".to_owned()));
         let destination = "192.0.2.0/24".parse().expect("valid");
         plan.routes.push(Route { destination, via: None, mtu: Some(1300), metric: Some(7) });
         let pod = wired(&plan);
@@ -154,7 +154,7 @@ fn a_refusal_undoes_everything_and_says_which_step() {
         assert_eq!(inside(&pod, links), 3, "two lines of headings, and lo");
 
         plan.routes.pop();
-        plan.sysctls.push(("net.no.such".to_owned(), "1".to_owned()));
+        plan.sysctls.push(("net/no/such".to_owned(), "1".to_owned()));
         assert!(matches!(wire(&pod, &plan), Err(Error::Sysctl { .. })));
         assert_eq!((links(), inside(&pod, links)), (before, 3));
     });
