@@ -75,8 +75,12 @@ impl Bench {
 
     /// Waits for the carriers, which the kernel notices in its own time, and with them what it does then.
     fn settle(&self) {
-        let dark =
-            || kernel::json("link show").iter().any(|link| link["flags"].to_string().contains("NO-CARRIER"));
+        let shown = ["link show", "-4 route show", "-6 route show"];
+        let is_dark = |entry: &Value| {
+            let flags = entry["flags"].to_string();
+            flags.contains("NO-CARRIER") || flags.contains("linkdown")
+        };
+        let dark = || shown.iter().any(|what| kernel::json(what).iter().any(is_dark));
         for namespace in [&self.node.namespace, &self.pod.namespace] {
             kernel::eventually("every link has its carrier", || !namespace.run(dark));
         }

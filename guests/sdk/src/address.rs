@@ -1,7 +1,8 @@
-//! Arithmetic on addresses and blocks.
+//! Arithmetic on addresses and blocks: on numbers of 128 bits, the same for both families.
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
@@ -41,23 +42,43 @@ impl fmt::Display for Family {
     }
 }
 
+/// Whether the address lies in the block, the network and broadcast addresses included.
+pub fn contains(block: IpNet, address: IpAddr) -> bool {
+    Family::of(block.addr()) == Family::of(address) && numbers(block).contains(&number(address))
+}
+
 /// The address so many places after the first (the network address) of a block; none if the block is
 /// smaller than that.
 pub fn nth(block: IpNet, n: u32) -> Option<IpAddr> {
-    let address = match block.network() {
-        IpAddr::V4(first) => IpAddr::V4(first.to_bits().checked_add(n)?.into()),
-        IpAddr::V6(first) => IpAddr::V6(first.to_bits().checked_add(n.into())?.into()),
-    };
-    block.contains(&address).then_some(address)
+    let first = *numbers(block).start();
+    address_in(block, first.checked_add(n.into())?)
 }
 
 /// The next address of a block after one in it; none after the last.
 pub fn after(block: IpNet, address: IpAddr) -> Option<IpAddr> {
-    let next = match address {
-        IpAddr::V4(address) => IpAddr::V4(address.to_bits().checked_add(1)?.into()),
-        IpAddr::V6(address) => IpAddr::V6(address.to_bits().checked_add(1)?.into()),
+    address_in(block, number(address).checked_add(1)?)
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+fn numbers(block: IpNet) -> RangeInclusive<u128> {
+    let host_bits = block.max_prefix_len() - block.prefix_len();
+    let host_mask = 1_u128.unbounded_shl(host_bits.into()).wrapping_sub(1);
+    let number = number(block.addr());
+    number & !host_mask..=number | host_mask
+}
+
+fn address_in(block: IpNet, number: u128) -> Option<IpAddr> {
+    let address = match block {
+        IpNet::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(number as u32)),
+        IpNet::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(number)),
     };
-    block.contains(&next).then_some(next)
+    numbers(block).contains(&number).then_some(address)
 }
 
 #[cfg(test)]
@@ -71,6 +92,18 @@ mod tests {
         assert_eq!(nth(block, 4), None);
         assert_eq!(after(block, "10.244.1.2".parse().expect("an address")), "10.244.1.3".parse().ok());
         assert_eq!(after(block, "10.244.1.3".parse().expect("an address")), None);
+    }
+
+    #[test]
+    fn blocks_contain_as_ipnet_says() {
+        let addresses =
+            ["0.0.0.0", "10.244.1.0", "10.244.1.255", "10.244.2.0", "::", "::af4:100", "fd00::ffff"];
+        for block in ["0.0.0.0/0", "10.244.1.7/24", "10.244.1.255/32", "::/0", "fd00::1/112", "::/128"] {
+            let block: IpNet = block.parse().expect("a block");
+            for address in addresses.map(|address| address.parse().expect("an address")) {
+                assert_eq!(contains(block, address), block.contains(&address), "{block} {address}");
+            }
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ mod runtime;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
-pub use address::{Family, after, nth};
+pub use address::{Family, after, contains, nth};
 pub use answer::{
     AddPlan, Address, Bridge, BridgePort, Dns, NextHop, NodePlan, NodeRoute, Release, Route, Wiring,
 };

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::Family;
+use crate::{Family, contains};
 
 /// The node on which the policy runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Node {
 
     /// The pool that holds an address.
     pub fn pool_with(&self, address: IpAddr) -> Option<IpNet> {
-        self.pools.iter().copied().find(|pool| pool.contains(&address))
+        self.pools.iter().copied().find(|pool| contains(*pool, address))
     }
 }
 

@@ -102,14 +102,15 @@ struct Line {
 
 impl Line {
     fn as_str(&self) -> &str {
-        self.bytes[..self.length].utf8_chunks().next().map_or("", |chunk| chunk.valid())
+        // SAFETY: only whole characters are written.
+        unsafe { str::from_utf8_unchecked(&self.bytes[..self.length]) }
     }
 }
 
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = &mut self.bytes[self.length..];
-        let taken = text.len().min(room.len());
+        let taken = text.floor_char_boundary(room.len());
         room[..taken].copy_from_slice(&text.as_bytes()[..taken]);
         self.length += taken;
         if taken < text.len() { Err(fmt::Error) } else { Ok(()) }

@@ -18,6 +18,7 @@ pub(super) fn add(state: &State, request: &cni::Add) -> Result<String, Error> {
     let deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load)?;
     let asked = deciding.question(&settings, request)?;
     let store = Store::open(&state.leases_dir())?;
+    let _turn = store.turn(&request.attachment)?;
     let attachment = decide(deciding, &store, asked, namespace_of(&request.netns, &pod))?;
     let wired =
         net::wire(&pod, &attachment.intent.plan).map_err(|error| give_back(&store, &attachment, error))?;
@@ -44,9 +45,22 @@ fn namespace_of(path: &Path, namespace: &Namespace) -> NetworkNamespace {
     NetworkNamespace { path: path.to_owned(), device: id.device, inode: id.inode }
 }
 
-/// Asks the policy inside the transaction that records what it chose: nobody else chooses meanwhile.
 fn decide(
     mut deciding: Deciding<Transaction>,
+    store: &Store,
+    asked: AddRequest,
+    netns: NetworkNamespace,
+) -> Result<Attachment, Error> {
+    let decided = record(&mut deciding, store, asked, netns);
+    // Not before: whoever is slow to read it would keep every other ADD waiting for the database.
+    deciding.say();
+    deciding.end();
+    decided
+}
+
+/// Asks the policy inside the transaction that records what it chose: nobody else chooses meanwhile.
+fn record(
+    deciding: &mut Deciding<Transaction>,
     store: &Store,
     asked: AddRequest,
     netns: NetworkNamespace,
@@ -56,7 +70,7 @@ fn decide(
         return Err(already_there(&there));
     }
     let (plan, mut transaction) = deciding.ask(&asked, transaction)?;
-    let Installed { name, digest, .. } = deciding.end();
+    let Installed { name, digest, .. } = deciding.installed().clone();
     let attachment = transaction.reserve(Intent {
         attachment: asked.attachment,
         network: asked.network,
@@ -81,9 +95,13 @@ fn already_there(there: &Attachment) -> Error {
     Error::new(Code::ATTACHMENT_EXISTS, msg)
 }
 
-/// Nothing was wired, so nothing must stay on record; if that fails too, DEL does it.
-fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error {
+/// Nothing was wired, so nothing must stay on record; if that fails too, DEL does it. What a link may still
+/// answer for is not given back: DEL removes the link first.
+pub(super) fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error {
     let id = &attachment.intent.attachment;
+    if error.may_leave_something() {
+        return Error::from(error).with_details("its addresses stay on record until DEL");
+    }
     let release = || -> Result<(), crate::leases::Error> {
         let mut transaction = store.transaction()?;
         let _ = transaction.release(id, attachment.sequence, std::time::Duration::ZERO)?;

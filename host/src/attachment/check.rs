@@ -1,9 +1,10 @@
-//! CHECK: the kernel is compared with what is on record.
+//! CHECK: the kernel is compared with what is on record, and with the result that the runtime has.
 
 use super::add::container_namespace;
 use crate::cni::{self, Code, Error};
 use crate::leases::{Attachment, Store};
 use crate::net::{self, namespace::Namespace};
+use crate::plan::Checked;
 use crate::state::State;
 
 pub(super) fn check(state: &State, request: &cni::Check) -> Result<(), Error> {
@@ -19,11 +20,24 @@ pub(super) fn check(state: &State, request: &cni::Check) -> Result<(), Error> {
         Error::new(Code::CHECK_DIFFERS, what)
     })?;
     let mut found = of_record(request, &attachment, &pod);
-    found.extend(net::inspect(&pod, &attachment.intent.plan)?.iter().map(ToString::to_string));
+    found.extend(
+        net::inspect(&pod, &expected(request, attachment.intent.plan))?.iter().map(ToString::to_string),
+    );
     match found.split_first() {
         None => Ok(()),
         Some((first, others)) => Err(Error::new(Code::CHECK_DIFFERS, first).with_details(others.join("; "))),
     }
+}
+
+/// The plan, with the hardware address that the container's interface has in the result of the whole chain: a
+/// plugin after podwire may have changed it.
+fn expected(request: &cni::Check, plan: Checked) -> Checked {
+    let container = |interface: &&cni::Interface| {
+        interface.sandbox.is_some() && interface.name == plan.container_interface.as_str()
+    };
+    let reported = request.previous.interfaces.iter().find(container);
+    let mac = reported.and_then(|interface| interface.mac.as_ref()?.parse().ok());
+    Checked { mac: mac.unwrap_or(plan.mac), ..plan }
 }
 
 /// What the runtime believes against what is on record.

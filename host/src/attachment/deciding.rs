@@ -51,7 +51,6 @@ impl<V: View + 'static> Deciding<V> {
     /// The policy's plan, if it has one and the plan keeps every rule; the view comes back with it.
     pub(super) fn ask(&mut self, asked: &AddRequest, view: V) -> Result<(Checked, V), Error> {
         let (answer, view) = self.instance.add(asked, view);
-        say(&self.installed.name, self.instance.notes());
         let plan = answer?.map_err(|refusal| refused(&self.installed, &refusal))?;
         match check::add(asked, plan) {
             Ok(checked) => Ok((checked, view)),
@@ -62,13 +61,22 @@ impl<V: View + 'static> Deciding<V> {
     /// Whether the policy can work with its configuration.
     pub(super) fn check_config(&mut self) -> Result<(), Error> {
         let answer = self.instance.check_config(&self.config);
-        say(&self.installed.name, self.instance.notes());
+        self.say();
         answer?.map_err(|refusal| refused(&self.installed, &refusal))
     }
 
+    /// Passes on what the policy said to the operator when it was asked.
+    pub(super) fn say(&self) {
+        say(&self.installed.name, self.instance.notes());
+    }
+
+    /// Which policy it is.
+    pub(super) fn installed(&self) -> &Installed {
+        &self.installed
+    }
+
     /// Leaves the instance mapped: unmapping it would take longer than the process's end, which is near.
-    pub(super) fn end(self) -> Installed {
+    pub(super) fn end(self) {
         std::mem::forget(self.instance);
-        self.installed
     }
 }

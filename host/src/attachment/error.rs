@@ -23,7 +23,7 @@ pub(super) fn broken(policy: &Installed, violation: &Violation) -> Error {
 }
 
 fn decided_by(policy: &Installed) -> String {
-    format!("decided by policy {} ({})", policy.name, policy.digest)
+    format!("decided by policy {policy}")
 }
 
 impl From<node::config::Error> for Error {
@@ -60,7 +60,9 @@ impl From<net::Error> for Error {
             net::Error::HostInterfaceTaken(_) | net::Error::ContainerInterfaceTaken(_) => {
                 Code::INTERFACE_EXISTS
             }
-            net::Error::ForeignBridge { .. } | net::Error::NotABridge { .. } => Code::PLAN_BROKE_RULE,
+            net::Error::ForeignBridge(_) | net::Error::NotABridge { .. } | net::Error::AddressOfNode(_) => {
+                Code::PLAN_BROKE_RULE
+            }
             _ => Code::KERNEL_REFUSED,
         };
         Self::new(code, error.to_string())
@@ -70,6 +72,11 @@ impl From<net::Error> for Error {
 impl From<policy::Error> for Error {
     fn from(error: policy::Error) -> Self {
         let code = match error {
+            policy::Error::Failed { fault: policy::Fault::Leases(error), .. }
+                if !matches!(error, leases::Error::TooManySteps) =>
+            {
+                return error.into();
+            }
             policy::Error::Failed { .. } => Code::POLICY_FAILED,
             policy::Error::Answer { .. } => Code::PLAN_BROKE_RULE,
             _ => Code::POLICY_UNUSABLE,

@@ -11,7 +11,7 @@ pub(super) fn gc(state: &State, request: &cni::Gc) -> Result<(), Error> {
     let failed: Vec<String> = stale(&store, request)?
         .iter()
         .filter_map(|attachment| {
-            let error = take_down(state, &store, attachment).err()?;
+            let error = collect(state, &store, attachment).err()?;
             Some(format!("{}: {error}", attachment.intent.attachment))
         })
         .collect();
@@ -21,6 +21,17 @@ pub(super) fn gc(state: &State, request: &cni::Gc) -> Result<(), Error> {
             let msg = format!("{} of the attachments that are gone could not be removed", some.len());
             Err(Error::new(Code::GC_INCOMPLETE, msg).with_details(some.join("; ")))
         }
+    }
+}
+
+/// Unless it was deleted, or even added again, since the list was read.
+pub(super) fn collect(state: &State, store: &Store, attachment: &Attachment) -> Result<(), Error> {
+    let id = &attachment.intent.attachment;
+    let _turn = store.turn(id)?;
+    let on_record = store.transaction()?.attachment(id)?;
+    match on_record {
+        Some(same) if same.sequence == attachment.sequence => take_down(state, store, &same),
+        _ => Ok(()),
     }
 }
 

@@ -12,6 +12,8 @@ mod gc;
 #[cfg(feature = "compiler")]
 mod proposal;
 mod status;
+#[cfg(test)]
+mod tests;
 
 #[cfg(feature = "compiler")]
 pub use proposal::propose;

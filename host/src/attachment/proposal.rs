@@ -17,5 +17,7 @@ pub fn propose(state: &State, input: &Input) -> Result<Checked, Error> {
     let settings = Settings::read(&state.node_config())?;
     let mut deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load_unsaved)?;
     let asked = deciding.question(&settings, &request)?;
-    Ok(deciding.ask(&asked, Empty)?.0)
+    let decided = deciding.ask(&asked, Empty);
+    deciding.say();
+    Ok(decided?.0)
 }

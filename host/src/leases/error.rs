@@ -95,6 +95,9 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Somebody else could have made what is in the folder.
+    #[error("the lease database is not used: {0}")]
+    Untrusted(#[from] crate::state::Error),
     /// Programs that write different formats were given one folder.
     #[error(
         "the lease database in {} was made by another version of podwire, as {found:?} instead of {expected:?}: \

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 
 use super::Error;
+use crate::state;
 
 /// Where the kernel says which boot this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -60,7 +61,11 @@ impl Folder {
         match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(fail("open", path)(error)),
-            Ok(handle) => Ok(Some(Self { path: path.to_owned(), handle })),
+            Ok(handle) => {
+                // LMDB believes whatever its file says.
+                state::trusted(path)?;
+                Ok(Some(Self { path: path.to_owned(), handle }))
+            }
         }
     }
 

@@ -12,8 +12,8 @@
 //! | `BOOT/FORMAT/data.mdb` | one LMDB environment | versions that write different rows must not meet in one file |
 //! | `BOOT.new/` | the same while it is made | a killed process leaves no half of a database |
 //!
-//! The folder itself carries the lock, see [`folder::Lock`]: one process writes, or any number reads.
-//! Nothing is ever synced to disk: it only has to survive processes, and the kernel's page cache does.
+//! The folder itself carries the lock, see `folder.rs`: one process writes, or any number reads.
+//! Calls about one attachment take turns, see [`Turn`]. Nothing is ever synced to disk: it only has to survive processes, and the kernel's page cache does.
 //!
 //! # Keys
 //!
@@ -46,6 +46,7 @@ mod keys;
 mod snapshot;
 mod store;
 mod transaction;
+mod turn;
 mod view;
 
 #[cfg(test)]
@@ -55,6 +56,9 @@ pub use error::Error;
 pub use snapshot::Snapshot;
 pub use store::Store;
 pub use transaction::{Release, Transaction};
+pub use turn::Turn;
+#[cfg(test)]
+pub(crate) use turn::tests::is_waited_for;
 pub use view::Empty;
 
 /// The attachment that holds an address.

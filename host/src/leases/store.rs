@@ -11,7 +11,8 @@ use heed::{CommitOrAbort, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::folder::{self, Folder};
-use super::{Error, Snapshot, Transaction};
+use super::{Error, Snapshot, Transaction, Turn};
+use crate::names::AttachmentId;
 
 /// Only address space: the file is as large as what was written, some 100 MiB for 60,000 attachments.
 const MAP_SIZE: usize = 1 << 30;
@@ -113,6 +114,13 @@ impl Store {
         Ok(Transaction::new(environment, lmdb, now, lock))
     }
 
+    /// Waits until no other call about the attachment is under way: to be taken before any transaction.
+    pub fn turn(&self, id: &AttachmentId) -> Result<Turn, Error> {
+        let data = self.environment.path.join("data.mdb");
+        let fail = |source| Error::Folder { what: "lock an attachment in", path: data.clone(), source };
+        Turn::take(&data, id).map_err(fail)
+    }
+
     /// Looks at one state. Nobody writes until it is dropped: gather what is needed, drop it, then print.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
         self.snapshot_at(now())
@@ -138,7 +146,8 @@ impl Environment {
         // SAFETY: NO_SYNC can leave a torn file after a power cut, but none is read after a boot. NO_LOCK
         // wants one writer alone, or readers: each transaction has the folder's lock until it is dropped.
         unsafe { options.flags(EnvFlags::NO_SYNC | EnvFlags::NO_LOCK) };
-        // SAFETY: the file lies in a folder of mode 0700, and only LMDB writes to it, under that lock.
+        // SAFETY: the file lies in a folder that only root can write to, which `Folder` makes sure of, and
+        // only LMDB writes to it, under that lock.
         let lmdb = unsafe { options.open(at) }.map_err(fail)?;
         let data = lmdb.try_clone_inner_file().map_err(fail)?;
         let table = table(&lmdb, &data).map_err(fail)?;

@@ -64,8 +64,11 @@ impl Lacks {
 }
 
 /// The requests that give a bridge what it lacks. Whoever finds it unfinished finishes it: the process that
-/// made it may have been killed.
+/// made it may have been killed. IPv6 may be off on a finished one too, if it had no such address before.
 pub fn settle(found: &Link, plan: &Bridge) -> Result<Vec<Request>, Error> {
+    if has_ipv6(&plan.addresses) {
+        enable_ipv6(&found.name)?;
+    }
     let lacks = Lacks::of(found, plan);
     if lacks.is_nothing() {
         return Ok(Vec::new());
@@ -75,9 +78,6 @@ pub fn settle(found: &Link, plan: &Bridge) -> Result<Vec<Request>, Error> {
     // One that was handed over keeps what its maker gave it.
     if found.group == GROUP {
         requests.push(link::no_link_local(bridge));
-    }
-    if has_ipv6(&plan.addresses) {
-        enable_ipv6(&found.name)?;
     }
     requests.push(link::settle(bridge, lacks.mtu));
     Ok(requests)

@@ -1,6 +1,7 @@
 //! What the operator reads when the kernel did not do what was asked.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_core::DecodeError;
@@ -99,6 +100,12 @@ pub enum Error {
         "bridge {0} was not made by podwire; name another, or hand it over: `ip link set dev {0} alias {ALIAS}`"
     )]
     ForeignBridge(InterfaceName),
+    /// The node itself would answer for the pod's address.
+    #[error(
+        "the node itself has the address {0}, on some interface: give the pod another, or take it away \
+         there (`ip address show to {0}`)"
+    )]
+    AddressOfNode(IpAddr),
     /// A route of another origin stands where a planned one belongs.
     #[error(
         "route {destination} exists already ({found}), and podwire did not make it; remove it, or give the \
@@ -135,6 +142,13 @@ impl From<DecodeError> for Error {
 }
 
 impl Error {
+    /// Whether something of the pod's wiring may be left: undoing failed, the kernel's answer was
+    /// lost, or the veth was renamed.
+    pub fn may_leave_something(&self) -> bool {
+        let lost = matches!(self, Self::Socket { .. } | Self::Malformed(_) | Self::InterfaceGone(_));
+        lost || matches!(self, Self::NotUndone { .. })
+    }
+
     /// The outcome of requests that do not depend on each other: none, one or many refusals.
     pub(super) fn from_refusals(mut refused: Vec<Refused>) -> Result<(), Self> {
         match refused.len() {

@@ -5,11 +5,9 @@
 //!
 //! | what | how podwire's own is told apart | why that way |
 //! | --- | --- | --- |
-//! | veth, bridge | link group [`marks::GROUP`] | the kernel takes it in the message that creates the link: no moment without |
-//! | bridge handed over by an operator | alias [`marks::ALIAS`] | `ip link set dev cni0 alias podwire` is easy to say, and `ip link` shows it |
-//! | route, bridge address | protocol number [`marks::PROTOCOL`] | made for this: `ip route show proto 112` |
-//!
-//! [`marks`]: crate::plan::marks
+//! | veth, bridge | link group [`marks::GROUP`](crate::plan::marks::GROUP) | the kernel takes it in the message that creates the link: no moment without |
+//! | bridge handed over by an operator | alias [`marks::ALIAS`](crate::plan::marks::ALIAS) | `ip link set dev cni0 alias podwire` is easy to say, and `ip link` shows it |
+//! | route, bridge address | protocol number [`marks::PROTOCOL`](crate::plan::marks::PROTOCOL) | made for this: `ip route show proto 112` |
 //!
 //! Everything that one namespace needs goes out in as few sends as possible; requests in one send are
 //! carried out in order, also after one of them was refused. So none may harm a stranger's interface when
@@ -29,7 +27,7 @@ pub mod socket;
 mod sys;
 pub mod sysctl;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wiring;
 
 pub use error::{Error, Refused};

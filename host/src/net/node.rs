@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::names::InterfaceName;
 use crate::plan::derived::{bridge_addresses, bridge_mac};
+use crate::plan::marks::GROUP;
 use crate::plan::{Bridge, NextHop, NodePlan, NodeRoute};
 
 use super::bridge::{self, Lacks};
@@ -148,7 +149,8 @@ fn compare(socket: &mut Socket, plan: &NodePlan, families: Families) -> Result<C
         comparison.bridge(socket, planned)?;
     }
     comparison.routes(&plan.routes, &route::all(socket)?);
-    for bridge in link::bridges(socket)?.iter().filter(|bridge| bridge.is_ours()) {
+    // Not those that were handed over: who made them takes them away.
+    for bridge in link::bridges(socket)?.iter().filter(|bridge| bridge.group == GROUP) {
         if !plan.bridges.iter().any(|planned| planned.name.as_str() == bridge.name) {
             comparison.unplanned(socket, bridge)?;
         }

@@ -40,14 +40,12 @@ pub struct WiredBridge {
 
 /// Wires a pod. The calling thread is in the node's network namespace.
 ///
-/// If it fails, the veth is gone again. A bridge that was made for it, and forwarding, stay: they are the
-/// node's, and other pods may use them already.
+/// If it fails, the veth is gone again, and forwarding is as it was. A bridge that was made for it stays: it is
+/// the node's, and other pods may be its ports already.
 pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     let mut host = Socket::route()?;
-    for switch in forwarding(families(plan)) {
-        switch.ensure("1")?;
-    }
-    let (wired, master, before) = prepare(&mut host, plan)?;
+    refuse_addresses_of_node(&mut host, plan)?;
+    let (wired, master, before) = prepare(&mut host, pod, plan)?;
     let index = create_veth(&mut host, pod, plan, wired.mtu, master, before)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
     match connect(&mut host, end, pod, plan) {
@@ -56,13 +54,35 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     }
 }
 
+/// No lease knows of an address that an operator gave to an interface, or that a bridge still carries from a
+/// plan whose pods are gone.
+fn refuse_addresses_of_node(host: &mut Socket, plan: &Checked) -> Result<(), Error> {
+    for address in plan.addresses.iter().map(|address| address.prefix.addr()) {
+        if route::is_local(host, address)? {
+            return Err(Error::AddressOfNode(address));
+        }
+    }
+    Ok(())
+}
+
 /// What the result will say, the bridge's index, and the requests that give the bridge what it lacks.
-fn prepare(host: &mut Socket, plan: &Checked) -> Result<(Wired, Option<u32>, Vec<Request>), Error> {
+fn prepare(
+    host: &mut Socket,
+    pod: &Namespace,
+    plan: &Checked,
+) -> Result<(Wired, Option<u32>, Vec<Request>), Error> {
     let Wiring::Bridge { bridge: planned, .. } = &plan.wiring else {
         let mtu = plan.mtu.unwrap_or(DEFAULT_MTU);
         return Ok((Wired { mtu, bridge: None }, None, Vec::new()));
     };
-    let found = bridge::find_or_create(host, planned)?;
+    let found = match bridge::find(host, &planned.name)? {
+        Some(found) => found,
+        None => {
+            // What the kernel would say of the veth: no bridge is made for one that cannot be.
+            taken(host, pod, plan).map_or(Ok(()), Err)?;
+            bridge::create(host, planned)?
+        }
+    };
     let mac = found.hardware_address();
     let mut requests = bridge::settle(&found, planned)?;
     requests.extend(bridge::ensure_addresses(found.interface(), mac, planned));
@@ -106,14 +126,19 @@ fn name_taken(host: &Socket, pod: &Namespace, plan: &Checked, refusal: Refused) 
     if refusal.errno != Errno::EXIST {
         return refusal.into();
     }
+    taken(host, pod, plan).unwrap_or_else(|| refusal.into())
+}
+
+/// Whether one of the veth's two names is in use.
+fn taken(host: &Socket, pod: &Namespace, plan: &Checked) -> Option<Error> {
     let (near, far) = (&plan.host_interface, &plan.container_interface);
     let there = |name: &InterfaceName| Socket::route().and_then(|socket| socket.index_of(name.as_str()));
     if let Ok(Some(_)) = host.index_of(near.as_str()) {
-        return Error::HostInterfaceTaken(near.clone());
+        return Some(Error::HostInterfaceTaken(near.clone()));
     }
     match pod.run(|| there(far)) {
-        Ok(Ok(Some(_))) => Error::ContainerInterfaceTaken(far.clone()),
-        _ => refusal.into(),
+        Ok(Ok(Some(_))) => Some(Error::ContainerInterfaceTaken(far.clone())),
+        _ => None,
     }
 }
 
@@ -121,7 +146,9 @@ fn name_taken(host: &Socket, pod: &Namespace, plan: &Checked, refusal: Refused) 
 /// not do by itself must be said before.
 fn connect(host: &mut Socket, end: Interface<'_>, pod: &Namespace, plan: &Checked) -> Result<(), Error> {
     host.apply(&host_requests(end, plan)?)?;
-    pod.run(|| configure_container(plan))?
+    pod.run(|| configure_container(plan))??;
+    // Last, since it cannot be undone: others may count on it a moment later.
+    forwarding(families(plan)).iter().try_for_each(|switch| switch.ensure("1").map(|_| ()))
 }
 
 fn host_requests(end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Error> {
@@ -156,8 +183,8 @@ fn configure_container(plan: &Checked) -> Result<(), Error> {
     let mut container = Socket::route()?;
     let index = index_of(&container, &plan.container_interface)?;
     let end = Interface { index, name: plan.container_interface.as_str() };
-    for (name, value) in &plan.sysctls {
-        Sysctl::at(name).set(value)?;
+    for (path, value) in &plan.sysctls {
+        Sysctl::planned(path).set(value)?;
     }
     let mut requests = Vec::with_capacity(2 + plan.addresses.len() + plan.routes.len());
     if families(plan).ipv6 {

@@ -3,7 +3,6 @@
 pub mod config;
 
 use crate::leases::Empty;
-use crate::names::{Digest, PolicyName};
 use crate::plan::check::{self, Violation};
 use crate::plan::{Node, NodePlan, NodeRequest, Refusal};
 use crate::policy::{self, Engine};
@@ -24,24 +23,20 @@ pub enum Error {
     #[error(transparent)]
     Policy(#[from] policy::Error),
     /// The policy says no.
-    #[error("policy {policy} ({digest}) refuses: {message}")]
+    #[error("policy {policy} refuses: {message}")]
     Refused {
-        /// Its name.
-        policy: PolicyName,
-        /// Its component.
-        digest: Digest,
+        /// Its name and digest.
+        policy: String,
         /// Its words.
         message: String,
     },
     /// The policy's plan must not become true.
-    #[error("the plan of policy {policy} ({digest}) breaks a rule: {violation}")]
+    #[error("the plan of policy {policy} breaks a rule: {violation}")]
     Broken {
-        /// Its name.
-        policy: PolicyName,
-        /// Its component.
-        digest: Digest,
+        /// Its name and digest.
+        policy: String,
         /// Field, value and rule.
-        violation: Box<Violation>,
+        violation: Violation,
     },
 }
 
@@ -63,11 +58,11 @@ pub fn decide(state: &State) -> Result<Decided, Error> {
     let registry = Registry::open(state);
     let installed = registry.active(&settings.policy.clone().unwrap_or_default())?;
     let mut instance = registry.load(&Engine::new()?, &installed)?.instantiate::<Empty>()?;
-    let (policy, digest) = (installed.name, installed.digest);
+    let policy = installed.to_string();
     match instance.node(&request)? {
-        Err(Refusal { message, .. }) => Err(Error::Refused { policy, digest, message }),
+        Err(Refusal { message, .. }) => Err(Error::Refused { policy, message }),
         Ok(plan) => match check::node(&request, plan) {
-            Err(violation) => Err(Error::Broken { policy, digest, violation: Box::new(violation) }),
+            Err(violation) => Err(Error::Broken { policy, violation }),
             Ok(plan) => Ok(Decided { node: request.node, plan }),
         },
     }

@@ -168,6 +168,9 @@ fn pod_address(field: &str, node: &Node, prefix: &IpNet) -> Outcome {
         let rule = format!("its link would reach beyond the cluster's blocks ({})", list(&node.cluster));
         return Err(violation(field, prefix, rule));
     }
+    if let Some(own) = node.addresses.iter().find(|own| link.contains(*own)) {
+        return Err(violation(field, prefix, format!("its link would cover {own}, the node's own address")));
+    }
     Ok(())
 }
 
@@ -214,17 +217,20 @@ fn gateway_of(field: &str, node: &Node, wiring: &Wiring, prefix: &IpNet, gateway
         Wiring::Routed if gateway.is_ipv4() != prefix.addr().is_ipv4() => {
             format!("it must be of the same family as {prefix}")
         }
-        Wiring::Routed if !is_link_local(gateway) && !node.pools.iter().any(|p| p.contains(&gateway)) => {
-            "it must be a link-local address or lie in one of the node's pools".to_owned()
+        Wiring::Routed
+            if !is_link_local_gateway(gateway) && !node.pools.iter().any(|p| p.contains(&gateway)) =>
+        {
+            "it must lie in 169.254.1.0/24, fe80::/10 or one of the node's pools".to_owned()
         }
         _ => return Ok(()),
     };
     Err(violation(field, gateway, problem))
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+/// In IPv6 a link-local address belongs to one interface; in IPv4 it is the whole node's.
+fn is_link_local_gateway(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V4(v4) => limits::LINK_LOCAL_GATEWAYS.contains(&v4),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }

@@ -121,6 +121,24 @@ fn addresses_and_gateways_fit_together() {
 }
 
 #[test]
+fn no_link_covers_the_node_itself() {
+    let mut request = request();
+    request.node.addresses.push(ip("10.244.1.200"));
+    for (own, field) in
+        [("10.244.1.200/32", "addresses[0].prefix"), ("10.244.1.2/24", "wiring.bridge.addresses[0]")]
+    {
+        let mut plan = lecture();
+        plan.addresses[0].prefix = net(own);
+        if field.starts_with("addresses") {
+            plan.wiring = Wiring::Routed;
+        }
+        let violation = add(&request, plan).expect_err(own);
+        assert_eq!(violation.field, field, "{violation}");
+        assert!(violation.to_string().contains("10.244.1.200"), "{violation}");
+    }
+}
+
+#[test]
 fn the_node_answers_for_no_foreign_gateway() {
     let routed = |gateway: &str| {
         let mut plan = lecture();
@@ -131,7 +149,8 @@ fn the_node_answers_for_no_foreign_gateway() {
     };
     assert!(routed("169.254.1.1").is_ok());
     assert!(routed("10.244.1.1").is_ok());
-    for foreign in ["8.8.8.8", "192.168.1.12", "10.244.2.1", "fe80::1"] {
+    // Clouds answer at 169.254.169.254, and some nodes have a name server at 169.254.20.10.
+    for foreign in ["8.8.8.8", "192.168.1.12", "10.244.2.1", "fe80::1", "169.254.169.254", "169.254.20.10"] {
         assert_eq!(routed(foreign).expect_err(foreign), "addresses[0].gateway", "{foreign}");
     }
 }

@@ -1,5 +1,6 @@
 //! How much a plan may hold: the numbers that `wit/policy.wit` promises to policies, in one place.
 
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 /// Addresses of one pod, and of one bridge: dual stack with room for a service mesh's or two.
@@ -22,6 +23,12 @@ pub const STRING: usize = 253;
 pub const MESSAGE: usize = 1_024;
 /// Longest time that an address rests after a DEL, in seconds: a day.
 pub const REST: u32 = 86_400;
+
+/// The IPv4 link-local addresses that a plan may name as the gateway of a routed pod, and the node then
+/// answers for. Others mean something on the node itself: clouds have their metadata service at
+/// 169.254.169.254, Kubernetes its node-local name server at 169.254.20.10.
+pub const LINK_LOCAL_GATEWAYS: RangeInclusive<Ipv4Addr> =
+    Ipv4Addr::new(169, 254, 1, 0)..=Ipv4Addr::new(169, 254, 1, 255);
 
 /// What Linux takes as MTU of a veth or bridge (`ETH_MIN_MTU`, `ETH_MAX_MTU` of linux/if_ether.h).
 pub const MTU: RangeInclusive<u32> = 68..=65_535;

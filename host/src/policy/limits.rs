@@ -3,7 +3,7 @@
 //!
 //! The contract (wit/policy.wit) promises both to the authors of policies; a test compares them.
 
-/// Units of fuel, about one for each instruction; [`super::settings`] says which ones cost more. A loop
+/// Units of fuel, about one for each instruction; `settings.rs` says which ones cost more. A loop
 /// that does nothing ends within a tenth of a second.
 pub const FUEL: u64 = 50_000_000;
 

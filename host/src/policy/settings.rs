@@ -49,7 +49,7 @@ pub(super) fn version() -> String {
     format!("{}-{WASMTIME}-{REVISION}", env!("CARGO_PKG_VERSION"))
 }
 
-/// What identifies compiled code in a file name: [`version`] and the processor's architecture.
+/// What identifies compiled code in a file name: what `version` says and the processor's architecture.
 pub fn abi_key() -> String {
     format!("{}-{}", version(), std::env::consts::ARCH)
 }

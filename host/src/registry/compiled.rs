@@ -29,7 +29,7 @@ impl Registry {
             state::write_atomically(&installed.dir.join(COMPONENT), builtin::COMPONENT)?;
         }
         self.compile(engine, installed)?;
-        Ok(engine.load(&installed.code(), installed.label())?)
+        Ok(engine.load(&installed.code(), installed.to_string())?)
     }
 
     /// Like [`Registry::load`], but what it compiles stays in memory, and it changes nothing.
@@ -38,7 +38,7 @@ impl Registry {
         if let Some(policy) = map(engine, installed)? {
             return Ok(policy);
         }
-        Ok(engine.load_component(&self.component(installed)?, installed.label())?)
+        Ok(engine.load_component(&self.component(installed)?, installed.to_string())?)
     }
 
     #[cfg(feature = "compiler")]
@@ -78,15 +78,11 @@ impl Installed {
     pub(super) fn code(&self) -> std::path::PathBuf {
         self.dir.join(format!("{}.cwasm", abi_key()))
     }
-
-    pub(super) fn label(&self) -> String {
-        format!("{} ({})", self.name, self.digest)
-    }
 }
 
 /// None if the code has to be compiled.
 fn map(engine: &Engine, installed: &Installed) -> Result<Option<Policy>, Error> {
-    match engine.load(&installed.code(), installed.label()) {
+    match engine.load(&installed.code(), installed.to_string()) {
         Ok(policy) => Ok(Some(policy)),
         Err(policy::Error::Stale { .. }) => Ok(None),
         Err(policy::Error::File(error)) if error.is_absent() => Ok(None),

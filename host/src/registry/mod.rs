@@ -47,6 +47,12 @@ pub struct Installed {
     pub dir: PathBuf,
 }
 
+impl std::fmt::Display for Installed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.name, self.digest)
+    }
+}
+
 impl Installed {
     /// Whether it came with podwire.
     pub fn is_builtin(&self) -> bool {

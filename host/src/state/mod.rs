@@ -42,7 +42,11 @@ impl State {
         let from_environment =
             || std::env::var_os(ROOT_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
         match root.map(Path::to_owned).or_else(from_environment) {
-            Some(root) => Self { run: root.join("run"), lib: root.join("lib"), etc: root.join("etc") },
+            Some(root) => {
+                // The compiler is started in another directory.
+                let root = std::path::absolute(&root).unwrap_or(root);
+                Self { run: root.join("run"), lib: root.join("lib"), etc: root.join("etc") }
+            }
             None => Self {
                 run: "/run/podwire".into(),
                 lib: "/var/lib/podwire".into(),
@@ -140,7 +144,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// Points the symbolic link at `target`, in one step.
 pub fn link_atomically(path: &Path, target: &Path) -> Result<(), Error> {
     let temporary = path.with_file_name(temporary_name(path.file_name().unwrap_or(OsStr::new("link"))));
-    let linked = std::os::unix::fs::symlink(target, &temporary)
+    let linked = remove_leftover(&temporary)
+        .and_then(|()| std::os::unix::fs::symlink(target, &temporary))
         .and_then(|()| std::fs::rename(&temporary, path))
         .and_then(|()| File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all());
     if linked.is_err() {
@@ -158,13 +163,16 @@ fn temporary_name(name: &OsStr) -> OsString {
     temporary
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Left behind by a killed process that had our number: nobody else has it now.
-    if let Err(error) = std::fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
+/// Left behind by a killed process that had our number: nobody else has it now.
+fn remove_leftover(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    remove_leftover(path)?;
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -195,6 +203,22 @@ mod tests {
         assert_eq!(state.leases_dir(), Path::new("/tmp/node1/run/leases"));
         assert_eq!(state.policies_dir(), Path::new("/tmp/node1/lib/policies"));
         assert_eq!(state.node_config(), Path::new("/tmp/node1/etc/node.json"));
+    }
+
+    #[test]
+    fn a_root_stays_the_same_wherever_a_process_goes() {
+        let state = State::new(Some(Path::new("nodes/1")));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(state.policies_dir(), here.join("nodes/1/lib/policies"));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_in_nobodys_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("old", directory.path().join(temporary_name(OsStr::new("link")))).unwrap();
+        link_atomically(&link, Path::new("new")).unwrap();
+        assert_eq!(std::fs::read_link(&link).unwrap(), Path::new("new"));
     }
 
     #[test]

@@ -60,6 +60,20 @@ fn check_notices_a_replaced_interface() {
 }
 
 #[test]
+fn check_expects_the_hardware_address_of_the_whole_chains_result() {
+    let Some(bench) = Bench::new() else { return };
+    let network = Network::new("1.0.0", &[V4]);
+    let (pod, mut result) = bench.wired(&network, "a");
+    pod.namespace.run(|| kernel::ip("link set eth0 address 0a:58:00:00:00:99"));
+    bench.plugin.check(&network.after(&result), &pod).error();
+    // As the plugin `tuning`, later in the chain, changes it and reports it.
+    let interfaces = result["interfaces"].as_array_mut().expect("a list");
+    let container = interfaces.iter_mut().find(|interface| interface["name"] == "eth0").expect("there");
+    container["mac"] = "0a:58:00:00:00:99".into();
+    bench.plugin.check(&network.after(&result), &pod).done();
+}
+
+#[test]
 fn check_notices_that_the_port_left_its_bridge() {
     let Some(bench) = Bench::new() else { return };
     let network = Network::new("1.0.0", &[V4]);

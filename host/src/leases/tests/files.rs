@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,6 +50,19 @@ fn looking_makes_nothing_and_opening_does() {
     store.close();
     let found = Store::open_existing(&directory).expect("no error").expect("there");
     assert_eq!(audit(&found.snapshot().expect("readable")).len(), 1);
+}
+
+#[test]
+fn a_folder_that_others_can_write_to_is_refused() {
+    let state = tempfile::tempdir().expect("a folder");
+    let directory = state.path().join("leases");
+    fs::create_dir(&directory).expect("made");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).expect("set");
+    for error in [Store::open(&directory).err(), Store::open_existing(&directory).err()] {
+        let error = error.expect("anybody may have made what is in it").to_string();
+        assert!(error.contains("chmod go-w"), "{error}");
+    }
+    assert_eq!(fs::read_dir(&directory).expect("readable").count(), 0);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use super::socket::Socket;
 use super::{address, route};
 
 /// Runs a test on a thread of its own in new namespaces, or says why it cannot.
-fn isolated(test: impl FnOnce() + Send) {
+pub(crate) fn isolated(test: impl FnOnce() + Send) {
     let outcome = scope(|scope| {
         let isolate = || unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS).map(|()| test());
         scope.spawn(isolate).join()
@@ -55,7 +55,7 @@ fn new_namespace() -> Namespace {
 }
 
 /// Runs an external command in this thread's namespace, to stand for what others do there.
-fn run(command: &str) {
+pub(crate) fn run(command: &str) {
     output(command);
 }
 
@@ -123,7 +123,7 @@ fn default_route(via: IpAddr) -> Route {
     Route { destination: destination.parse().expect("valid"), via: Some(via), mtu: None, metric: None }
 }
 
-fn link_named(text: &str) -> Option<Link> {
+pub(crate) fn link_named(text: &str) -> Option<Link> {
     link::find(&mut Socket::route().expect("socket"), &name(text)).expect("answer")
 }
 

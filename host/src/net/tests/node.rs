@@ -210,6 +210,18 @@ fn taking_the_node_down_leaves_bridges_in_use_and_strangers() {
 }
 
 #[test]
+fn a_bridge_that_was_handed_over_is_used_and_never_removed() {
+    isolated(|| {
+        uplink();
+        run("ip link add br0 type bridge");
+        run("ip link set dev br0 alias podwire");
+        applied(&node_plan(&peers()));
+        let outcome = remove().expect("removed");
+        assert!(link_named("br0").is_some(), "{:?}", outcome.changes);
+    });
+}
+
+#[test]
 fn many_routes_fit_and_are_listed_whole() {
     isolated(|| {
         uplink();

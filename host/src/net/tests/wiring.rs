@@ -134,6 +134,57 @@ fn sysctls_routes_and_port_flags_are_set() {
 }
 
 #[test]
+fn an_interface_name_with_a_dot_has_its_sysctls() {
+    isolated(|| {
+        let mut plan = bridged(2, &[V4]);
+        plan.container_interface = name("net1.5");
+        plan.sysctls.push(("net/ipv4/conf/net1.5/arp_notify".to_owned(), "1".to_owned()));
+        let pod = wired(&plan);
+        let value = inside(&pod, || Sysctl::of_interface("ipv4", "net1.5", "arp_notify").get());
+        assert_eq!(value.as_deref(), Some("1"));
+    });
+}
+
+#[test]
+fn a_bridge_without_ipv6_can_get_it_later() {
+    isolated(|| {
+        Sysctl::of_interface("ipv6", "default", "disable_ipv6").set("1").expect("set");
+        let _first = wired(&bridged(2, &[V4]));
+        let _second = wired(&bridged(3, &[V4, V6]));
+        assert!(addresses_of("cni0").contains(&"fd00:244:1::1/64".to_owned()));
+    });
+}
+
+#[test]
+fn a_refusal_on_a_fresh_node_makes_no_bridge_and_forwards_nothing() {
+    isolated(|| {
+        let pod = new_namespace();
+        inside(&pod, || super::run("ip link add eth0 type bridge"));
+        let error = wire(&pod, &bridged(2, &[V4])).expect_err("taken");
+        assert!(matches!(error, Error::ContainerInterfaceTaken(_)), "{error}");
+        assert!(link_named("cni0").is_none());
+        assert_eq!(Sysctl::named("net.ipv4.ip_forward").get().as_deref(), Some("0"));
+    });
+}
+
+#[test]
+fn an_address_that_the_node_answers_for_is_refused() {
+    isolated(|| {
+        let _first = wired(&bridged(2, &[V4]));
+        for taken in ["10.244.1.77", "fd00:244:1::77"] {
+            let length = if taken.contains(':') { 64 } else { 24 };
+            super::run(&format!("ip address add {taken}/{length} dev cni0 nodad"));
+            let mut plan = bridged(3, &[V4, V6]);
+            let own = &mut plan.addresses[usize::from(length == 64)].prefix;
+            *own = format!("{taken}/{length}").parse().expect("valid");
+            let error = wire(&new_namespace(), &plan).expect_err("the bridge has it");
+            assert!(matches!(error, Error::AddressOfNode(_)), "{error}");
+            assert!(link_named("pw3").is_none());
+        }
+    });
+}
+
+#[test]
 fn a_refusal_undoes_everything_and_says_which_step() {
     isolated(|| {
         let mut plan = bridged(2, &[V4]);
@@ -266,7 +317,7 @@ fn taking_down_is_repeatable_and_spares_strangers() {
         assert!(link_named("pw2").is_none() && inside(&pod, || link_named("eth0")).is_none());
         unwire(&name("pw2")).expect("still gone");
         super::run("ip link add pw2 type veth peer name pw3");
-        super::run("ip link add pw4 group 1886873970 type bridge");
+        super::run(&format!("ip link add pw4 group {GROUP} type bridge"));
         for foreign in ["pw2", "pw4"] {
             unwire(&name(foreign)).expect("not ours");
             assert!(link_named(foreign).is_some());
