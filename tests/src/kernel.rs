@@ -153,7 +153,8 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn json(arguments: &str) -> Vec<Value> {
+/// What `ip -json` prints for these arguments.
+pub fn json(arguments: &str) -> Vec<Value> {
     let printed = run("ip", &format!("-json {arguments}"));
     if printed.trim().is_empty() {
         return Vec::new();

@@ -25,7 +25,7 @@ use crate::state::State;
 #[command(name = "podwire", version, max_term_width = 100)]
 struct Arguments {
     /// Keep state below DIR instead of in /run/podwire, /var/lib/podwire and /etc/podwire.
-    #[arg(long, global = true, env = "PODWIRE_ROOT", value_name = "DIR")]
+    #[arg(long, global = true, env = "PODWIRE_ROOT", value_name = "DIR", display_order = 900)]
     root: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,

@@ -9,7 +9,7 @@ use crate::net;
 use crate::net::node::Report;
 use crate::net::sysctl::Families;
 use crate::node::{self, Decided};
-use crate::plan::Node;
+use crate::plan::{Node, script};
 use crate::state::State;
 
 #[derive(Subcommand)]
@@ -17,6 +17,8 @@ pub(super) enum Command {
     /// Make what the policy decides for this node, and take away what it no longer wants. What is as it
     /// should be is not touched.
     Up,
+    /// Show what `up` stands for, as the commands of a script, and do nothing.
+    Plan,
     /// Take podwire's routes and its bridges without ports away. Forwarding stays as it is.
     Down,
     /// Say what differs from what should be, and what would keep pods from reaching each other.
@@ -28,6 +30,11 @@ pub(super) fn run(state: &State, command: &Command) -> Result<ExitCode> {
         Command::Up => {
             let Decided { node, plan } = node::decide(state)?;
             print_outcome(&net::node::apply(&plan, families(&node))?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Plan => {
+            let Decided { node, plan } = node::decide(state)?;
+            print!("{}", script::node(&plan, &node.cluster));
             Ok(ExitCode::SUCCESS)
         }
         Command::Down => {

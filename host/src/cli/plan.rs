@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -18,8 +19,8 @@ pub(super) struct Arguments {
     /// A network configuration, or a list of them, as in /etc/cni/net.d.
     configuration: PathBuf,
     /// The pod, as NAMESPACE/NAME, or NAME in the namespace "default".
-    #[arg(long)]
-    pod: String,
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pod: PodName,
     /// An annotation of the pod, as KEY=VALUE.
     #[arg(long = "annotation", value_name = "KEY=VALUE")]
     annotations: Vec<String>,
@@ -30,11 +31,30 @@ pub(super) struct Arguments {
     #[arg(long, default_value = "eth0")]
     ifname: OsString,
     /// The container's ID; the pod's name if it is left out.
-    #[arg(long)]
+    #[arg(long, value_name = "ID")]
     container_id: Option<OsString>,
     /// Print the plan as JSON, instead of as the commands that it stands for.
     #[arg(long)]
     json: bool,
+}
+
+/// A pod's namespace and name, which become part of CNI_ARGS.
+#[derive(Clone)]
+struct PodName {
+    namespace: String,
+    name: String,
+}
+
+impl FromStr for PodName {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (namespace, name) = text.split_once('/').unwrap_or(("default", text));
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+        if [namespace, name].iter().any(|part| part.is_empty() || !part.chars().all(plain)) {
+            return Err("it has the form NAMESPACE/NAME, of lower-case letters, digits, '-' and '.'");
+        }
+        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+    }
 }
 
 pub(super) fn run(state: &State, arguments: &Arguments) -> Result<ExitCode> {
@@ -42,7 +62,6 @@ pub(super) fn run(state: &State, arguments: &Arguments) -> Result<ExitCode> {
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
     } else {
-        println!("#!/bin/sh -e\nNETNS=${{1:?the name of the network namespace of the pod}}");
         print!("{}", script::add(&plan));
     }
     Ok(ExitCode::SUCCESS)
@@ -50,7 +69,7 @@ pub(super) fn run(state: &State, arguments: &Arguments) -> Result<ExitCode> {
 
 /// The call that a runtime would make.
 fn call(arguments: &Arguments) -> Result<Input> {
-    let (namespace, name) = arguments.pod.split_once('/').unwrap_or(("default", &arguments.pod));
+    let PodName { namespace, name } = &arguments.pod;
     let container_id = arguments.container_id.clone().unwrap_or_else(|| name.into());
     let environment = Environment {
         command: Some("ADD".into()),
@@ -83,7 +102,12 @@ fn configuration(path: &Path) -> Result<Map<String, Value>> {
     let text = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let mut outer: Map<String, Value> =
         serde_json::from_slice(&text).with_context(|| format!("{} is no JSON object", path.display()))?;
-    let Some(Value::Array(plugins)) = outer.remove("plugins") else { return Ok(outer) };
+    let Some(Value::Array(plugins)) = outer.remove("plugins") else {
+        return match outer.get("type") {
+            Some(kind) if kind != "podwire" => bail!("{} is of type {kind}, not podwire", path.display()),
+            _ => Ok(outer),
+        };
+    };
     let ours = plugins.into_iter().find(|plugin| plugin["type"] == "podwire");
     let Some(Value::Object(mut ours)) = ours else {
         bail!("{} has no plugin of type podwire", path.display())

@@ -69,6 +69,7 @@ fn switch() -> Result<()> {
 
 /// A machine on the switch, with its address.
 fn machine(of: &str, address: Ipv4Addr) -> Result<()> {
+    println!();
     say(of, &format!("a machine: {UPLINK} {} on the switch", Lab::on_underlay(address)));
     let machine = Namespace::open(&namespaces::make(of)?)?;
     plug_in(of, &machine)?;

@@ -1,16 +1,14 @@
 //! Addresses of interfaces: the requests that add and remove them, and what the kernel says of them.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::IpNet;
 use netlink_packet_core::{DecodeError, NLM_F_CREATE, NLM_F_EXCL, NlasIterator, parse_ip};
 use netlink_packet_route::address::{
     AddressAttribute, AddressHeader, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
-
-use crate::names::MacAddress;
 
 use super::Error;
 use super::link::Interface;
@@ -68,14 +66,6 @@ fn scope(address: IpAddr) -> AddressScope {
     }
 }
 
-/// The link-local address that belongs to a hardware address (RFC 4291, appendix A).
-pub fn link_local(mac: MacAddress) -> IpNet {
-    let [a, b, c, d, e, f] = mac.0.map(u16::from);
-    let (ab, de) = ((a ^ 2) << 8 | b, 0xfe00 | d);
-    let address = Ipv6Addr::new(0xfe80, 0, 0, 0, ab, c << 8 | 0xff, de, e << 8 | f);
-    IpNet::V6(Ipv6Net::new_assert(address, 64))
-}
-
 /// An address of an interface, as the kernel says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -120,15 +110,4 @@ fn decode(body: &[u8]) -> Result<Option<Found>, DecodeError> {
     }
     let prefix = local.or(address).and_then(|address| IpNet::new(address, header.prefix_len).ok());
     Ok(prefix.map(|prefix| Found { index: header.index, prefix, ours }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn link_local_addresses_follow_the_hardware_address() {
-        let mac = MacAddress([0x0a, 0x58, 0x0a, 0xf4, 0x01, 0x02]);
-        assert_eq!(link_local(mac).to_string(), "fe80::858:aff:fef4:102/64");
-    }
 }

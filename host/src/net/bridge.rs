@@ -1,11 +1,10 @@
 //! A bridge that a plan names: found or made, podwire's own, with what the plan gives it.
 
-use ipnet::IpNet;
 use rustix::io::Errno;
-use sha2::{Digest, Sha256};
 
 use crate::names::{InterfaceName, MacAddress};
 use crate::plan::Bridge;
+use crate::plan::derived::{bridge_addresses, bridge_mac, has_ipv6};
 use crate::plan::marks::{ALIAS, GROUP};
 
 use super::link::{self, Interface, Link};
@@ -23,7 +22,7 @@ pub fn find_or_create(socket: &mut Socket, plan: &Bridge) -> Result<Link, Error>
 
 /// Two that make a bridge at the same time both get it.
 pub(super) fn create(socket: &mut Socket, plan: &Bridge) -> Result<Link, Error> {
-    let create = link::create_bridge(&plan.name, mac(plan)).tolerating(&[Errno::EXIST]);
+    let create = link::create_bridge(&plan.name, bridge_mac(plan)).tolerating(&[Errno::EXIST]);
     socket.apply(&[create])?;
     find(socket, &plan.name)?.ok_or(Error::BridgeGone(plan.name.clone()))
 }
@@ -67,7 +66,7 @@ impl Lacks {
 /// The requests that give a bridge what it lacks. Whoever finds it unfinished finishes it: the process that
 /// made it may have been killed. IPv6 may be off on a finished one too, if it had no such address before.
 pub fn settle(found: &Link, plan: &Bridge) -> Result<Vec<Request>, Error> {
-    if plan.addresses.iter().any(is_ipv6) {
+    if has_ipv6(&plan.addresses) {
         enable_ipv6(&found.name)?;
     }
     let lacks = Lacks::of(found, plan);
@@ -86,55 +85,5 @@ pub fn settle(found: &Link, plan: &Bridge) -> Result<Vec<Request>, Error> {
 
 /// The requests that make sure of a bridge's addresses.
 pub fn ensure_addresses(bridge: Interface<'_>, mac: MacAddress, plan: &Bridge) -> Vec<Request> {
-    addresses(plan, mac).into_iter().map(|prefix| address::ensure(bridge, prefix)).collect()
-}
-
-/// The plan's addresses, and with IPv6 the link-local one, without which the node cannot ask for a pod's
-/// hardware address when it forwards. Given rather than drawn, it is in use at once.
-pub fn addresses(plan: &Bridge, mac: MacAddress) -> Vec<IpNet> {
-    let mut addresses = plan.addresses.clone();
-    if addresses.iter().any(is_ipv6) {
-        addresses.push(address::link_local(mac));
-    }
-    addresses
-}
-
-/// The same whenever and by whomever the bridge is made: pods keep it in their neighbour tables.
-pub(super) fn mac(plan: &Bridge) -> MacAddress {
-    let [a, b, c, d] = match plan.addresses.first() {
-        Some(IpNet::V4(prefix)) => prefix.addr().octets(),
-        _ => digest(plan),
-    };
-    MacAddress([0x0a, 0x58, a, b, c, d])
-}
-
-fn digest(plan: &Bridge) -> [u8; 4] {
-    let mut hash = Sha256::new();
-    hash.update(plan.name.as_str());
-    plan.addresses.iter().for_each(|prefix| hash.update(prefix.to_string()));
-    let digest = hash.finalize();
-    [digest[0], digest[1], digest[2], digest[3]]
-}
-
-fn is_ipv6(prefix: &IpNet) -> bool {
-    matches!(prefix, IpNet::V6(_))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(name: &str, addresses: &[&str]) -> Bridge {
-        let addresses = addresses.iter().map(|a| a.parse().expect("valid")).collect();
-        Bridge { name: name.parse().expect("valid"), addresses, mtu: None }
-    }
-
-    #[test]
-    fn the_hardware_address_follows_from_the_plan() {
-        assert_eq!(mac(&plan("cni0", &["10.244.1.1/24"])).to_string(), "0a:58:0a:f4:01:01");
-        let (one, other) = (plan("cni0", &["fd00:1::1/64"]), plan("cni0", &["fd00:2::1/64"]));
-        assert_eq!(mac(&one), mac(&one.clone()));
-        assert_ne!(mac(&one), mac(&other));
-        assert!(mac(&plan("cni0", &[])).is_unicast());
-    }
+    bridge_addresses(plan, mac).into_iter().map(|prefix| address::ensure(bridge, prefix)).collect()
 }

@@ -13,13 +13,14 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 
 use crate::names::{InterfaceName, MacAddress};
+use crate::plan::derived::routed_addresses;
 use crate::plan::{Bridge, Checked, Wiring, marks};
 
 use super::link::{self, Link};
 use super::namespace::Namespace;
 use super::route::{self, Hop, Route};
 use super::socket::Socket;
-use super::wiring::{container_routes, routed_addresses, routes_to_pod};
+use super::wiring::{container_routes, routes_to_pod};
 use super::{Error, address};
 
 /// Something that is not as planned.

@@ -8,6 +8,7 @@ use std::fmt::{self, Display};
 use ipnet::IpNet;
 
 use crate::names::InterfaceName;
+use crate::plan::derived::{bridge_addresses, bridge_mac};
 use crate::plan::marks::GROUP;
 use crate::plan::{Bridge, NextHop, NodePlan, NodeRoute};
 
@@ -163,7 +164,7 @@ impl Comparison {
         let added = |prefix| Change::AddressAdded(name.clone(), prefix);
         let Some(found) = link::find(socket, name)? else {
             self.changes.push(Change::BridgeCreated(name.clone()));
-            self.changes.extend(bridge::addresses(planned, bridge::mac(planned)).into_iter().map(added));
+            self.changes.extend(bridge_addresses(planned, bridge_mac(planned)).into_iter().map(added));
             return Ok(());
         };
         let found = match bridge::check(found, name) {
@@ -183,7 +184,7 @@ impl Comparison {
 
     fn addresses(&mut self, planned: &Bridge, bridge: &Link, found: &[address::Found]) {
         let name = &planned.name;
-        let wanted = bridge::addresses(planned, bridge.hardware_address());
+        let wanted = bridge_addresses(planned, bridge.hardware_address());
         let missing = wanted.iter().filter(|prefix| !found.iter().any(|found| found.prefix == **prefix));
         self.changes.extend(missing.map(|prefix| Change::AddressAdded(name.clone(), *prefix)));
         let stale = found.iter().filter(|found| found.ours && !wanted.contains(&found.prefix));

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 
 use crate::names::{InterfaceName, MacAddress};
+use crate::plan::derived::routed_addresses;
 use crate::plan::{Checked, Wiring};
 
 use super::link::{self, Interface, Veth};
@@ -168,33 +169,6 @@ fn host_requests(end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Err
         }
     }
     Ok(requests)
-}
-
-/// What the host's end carries when the pod is routed: every gateway of the plan, so that the node answers
-/// for it, and with IPv6 a link-local address, without which it cannot ask for the pod's hardware address.
-pub(super) fn routed_addresses(plan: &Checked) -> Vec<IpNet> {
-    let mut addresses: Vec<IpNet> = Vec::with_capacity(2);
-    let gateways = plan.addresses.iter().filter_map(|address| address.gateway);
-    for gateway in gateways.chain(plan.routes.iter().filter_map(|route| route.via)) {
-        let prefix = on_host_end(gateway);
-        if !addresses.contains(&prefix) {
-            addresses.push(prefix);
-        }
-    }
-    if families(plan).ipv6 && !addresses.iter().any(|prefix| is_ipv6_link_local(prefix.addr())) {
-        addresses.push(address::link_local(plan.host_mac));
-    }
-    addresses
-}
-
-/// A link-local prefix leads to the pod's own link-local address; other gateways stand for themselves.
-fn on_host_end(gateway: IpAddr) -> IpNet {
-    let host = IpNet::from(gateway);
-    if is_ipv6_link_local(gateway) { IpNet::new(gateway, 64).unwrap_or(host) } else { host }
-}
-
-fn is_ipv6_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// The node's routes to each of the pod's addresses.

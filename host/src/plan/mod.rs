@@ -5,6 +5,7 @@
 //! functions only: no netlink, no WebAssembly, no files.
 
 pub mod check;
+pub mod derived;
 pub mod limits;
 pub mod marks;
 pub mod script;

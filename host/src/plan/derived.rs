@@ -1,0 +1,107 @@
+//! What follows from a plan without being said in it: [`crate::net`] makes it true, and [`super::script`]
+//! prints it.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv6Net};
+use sha2::{Digest as _, Sha256};
+
+use super::{Bridge, Checked};
+use crate::names::MacAddress;
+
+/// A bridge's hardware address: the same whenever and by whomever the bridge is made, for pods keep it in
+/// their neighbour tables.
+pub fn bridge_mac(bridge: &Bridge) -> MacAddress {
+    let [a, b, c, d] = match bridge.addresses.first() {
+        Some(IpNet::V4(prefix)) => prefix.addr().octets(),
+        _ => digest(bridge),
+    };
+    MacAddress([0x0a, 0x58, a, b, c, d])
+}
+
+fn digest(bridge: &Bridge) -> [u8; 4] {
+    let mut hash = Sha256::new();
+    hash.update(bridge.name.as_str());
+    bridge.addresses.iter().for_each(|prefix| hash.update(prefix.to_string()));
+    let digest = hash.finalize();
+    [digest[0], digest[1], digest[2], digest[3]]
+}
+
+/// The addresses of a bridge with this hardware address: the plan's, and with IPv6 the link-local one,
+/// without which the node cannot ask for a pod's hardware address when it forwards. Given rather than
+/// drawn, it is in use at once.
+pub fn bridge_addresses(bridge: &Bridge, mac: MacAddress) -> Vec<IpNet> {
+    let mut addresses = bridge.addresses.clone();
+    if has_ipv6(&addresses) {
+        addresses.push(link_local(mac));
+    }
+    addresses
+}
+
+/// What the host's end carries when the pod is routed: every gateway of the plan, so that the node answers
+/// for it, and with IPv6 a link-local address, without which it cannot ask for the pod's hardware address.
+pub fn routed_addresses(plan: &Checked) -> Vec<IpNet> {
+    let mut addresses: Vec<IpNet> = Vec::with_capacity(2);
+    let gateways = plan.addresses.iter().filter_map(|address| address.gateway);
+    for gateway in gateways.chain(plan.routes.iter().filter_map(|route| route.via)) {
+        let prefix = on_host_end(gateway);
+        if !addresses.contains(&prefix) {
+            addresses.push(prefix);
+        }
+    }
+    let ipv6 = plan.addresses.iter().any(|address| address.prefix.addr().is_ipv6());
+    if ipv6 && !addresses.iter().any(|prefix| is_ipv6_link_local(prefix.addr())) {
+        addresses.push(link_local(plan.host_mac));
+    }
+    addresses
+}
+
+/// A link-local prefix leads to the pod's own link-local address; other gateways stand for themselves.
+fn on_host_end(gateway: IpAddr) -> IpNet {
+    let host = IpNet::from(gateway);
+    if is_ipv6_link_local(gateway) { IpNet::new(gateway, 64).unwrap_or(host) } else { host }
+}
+
+fn is_ipv6_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// Whether any is of IPv6.
+pub fn has_ipv6(prefixes: &[IpNet]) -> bool {
+    prefixes.iter().any(|prefix| prefix.addr().is_ipv6())
+}
+
+/// The link-local address that belongs to a hardware address (RFC 4291, appendix A).
+pub fn link_local(mac: MacAddress) -> IpNet {
+    let [a, b, c, d, e, f] = mac.0.map(u16::from);
+    let (ab, de) = ((a ^ 2) << 8 | b, 0xfe00 | d);
+    let address = Ipv6Addr::new(0xfe80, 0, 0, 0, ab, c << 8 | 0xff, de, e << 8 | f);
+    IpNet::V6(Ipv6Net::new_assert(address, 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bridge(name: &str, addresses: &[&str]) -> Bridge {
+        let addresses = addresses.iter().map(|a| a.parse().expect("valid")).collect();
+        Bridge { name: name.parse().expect("valid"), addresses, mtu: None }
+    }
+
+    #[test]
+    fn the_hardware_address_follows_from_the_plan() {
+        assert_eq!(bridge_mac(&bridge("cni0", &["10.244.1.1/24"])).to_string(), "0a:58:0a:f4:01:01");
+        let (one, other) = (bridge("cni0", &["fd00:1::1/64"]), bridge("cni0", &["fd00:2::1/64"]));
+        assert_eq!(bridge_mac(&one), bridge_mac(&one.clone()));
+        assert_ne!(bridge_mac(&one), bridge_mac(&other));
+        assert!(bridge_mac(&bridge("cni0", &[])).is_unicast());
+    }
+
+    #[test]
+    fn link_local_addresses_follow_the_hardware_address() {
+        let mac = MacAddress([0x0a, 0x58, 0x0a, 0xf4, 0x01, 0x02]);
+        assert_eq!(link_local(mac).to_string(), "fe80::858:aff:fef4:102/64");
+        let addresses = |planned: &[&str]| bridge_addresses(&bridge("cni0", planned), mac).len();
+        assert_eq!((addresses(&["10.244.1.1/24"]), addresses(&["10.244.1.1/24", "fd00::1/64"])), (1, 3));
+    }
+}
