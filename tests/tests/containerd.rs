@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use podwire_tests::command::Podwire;
 use podwire_tests::containerd::Containerd;
 use podwire_tests::network::{V4, V6};
 use podwire_tests::{Network, Node, Plugin, assert_reaches, kernel};
@@ -71,7 +72,7 @@ fn dual_stack_pods_have_both_addresses() {
 }
 
 #[test]
-fn the_example_configuration_for_a_node_works() {
+fn the_example_configurations_for_a_node_work() {
     let Some(node) = Node::enter() else { return };
     let plugin = Plugin::under_test(&node);
     if plugin.does_not_promise("to take podwire's configuration") {
@@ -79,6 +80,7 @@ fn the_example_configuration_for_a_node_works() {
     }
     let example = include_str!("../../deploy/10-podwire.conflist");
     let list = serde_json::from_str(example).expect("the example is JSON");
+    Podwire::on(&node).write("node.json", include_str!("../../deploy/node.json"));
     let containerd = Containerd::start(&node, &plugin, &list);
     let pod = containerd.client().run_sandbox("a").expect("containerd wires a pod");
     assert!(Network::new(VERSION, &[V4]).pools()[0].contains(&pod.ip.parse::<IpAddr>().expect("an address")));
