@@ -1,8 +1,8 @@
 //! Many processes on one database, some of them killed.
 //!
-//! The processes are this test program, started anew for [`worker`] alone. Each says on its standard output
-//! what it is about to do and what it has done, a line each, so that what it was told can be compared
-//! with what is on record, wherever it was killed.
+//! The processes are this test program, started anew for one test, which does the [`work`] that the
+//! environment names instead. Each says on its standard output what it is about to do and what it has done, a
+//! line each, so that what it was told can be compared with what is on record, wherever it was killed.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,12 +17,15 @@ use super::*;
 const JOB: &str = "PODWIRE_TEST_LEASES_JOB";
 const DIRECTORY: &str = "PODWIRE_TEST_LEASES_DIRECTORY";
 
+/// The test that started processes run.
+const WORKERS: &str = "leases::tests::processes::two_hundred_processes_open_at_once_and_each_gets_an_address";
+
 /// Addresses that all workers quarrel about.
 const POOL: &str = "10.0.0.0/26";
 
 fn start(job: &str, directory: &Path) -> Child {
     Command::new(std::env::current_exe().expect("this program"))
-        .args(["--ignored", "--exact", "--nocapture", "leases::tests::processes::worker"])
+        .args(["--exact", "--nocapture", WORKERS])
         .env(JOB, job)
         .env(DIRECTORY, directory)
         .stdout(Stdio::piped())
@@ -30,14 +33,11 @@ fn start(job: &str, directory: &Path) -> Child {
         .expect("started")
 }
 
-#[test]
-#[ignore = "not a test: what the tests beside it start as processes of their own"]
-fn worker() {
-    let (Ok(job), Ok(directory)) = (std::env::var(JOB), std::env::var(DIRECTORY)) else { return };
+fn work(job: &str, directory: &Path) {
     say("open");
     let map = if job == "grow" { 2 * MAP } else { MAP };
-    let store = Store::open_boot(Path::new(&directory), BOOT, map).expect("opened");
-    match job.as_str() {
+    let store = Store::open_boot(directory, BOOT, map).expect("opened");
+    match job {
         "once" => once(&store),
         "grow" => grow(&store),
         _ => quarrel(&store),
@@ -231,6 +231,9 @@ fn kill_and_compare() {
 
 #[test]
 fn two_hundred_processes_open_at_once_and_each_gets_an_address() {
+    if let (Ok(job), Ok(directory)) = (std::env::var(JOB), std::env::var(DIRECTORY)) {
+        return work(&job, Path::new(&directory));
+    }
     let state = tempfile::tempdir().expect("a folder");
     let workers: Vec<_> = (0..200).map(|_| start("once", state.path())).collect();
     for worker in workers {
