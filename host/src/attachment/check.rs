@@ -11,7 +11,7 @@ pub(super) fn check(state: &State, request: &cni::Check) -> Result<(), Error> {
     let pod = container_namespace(&request.netns, request.netns_override)?;
     let store = Store::open_existing(&state.leases_dir())?;
     let on_record = match store {
-        Some(store) => store.transaction()?.attachment(&request.attachment)?,
+        Some(store) => store.snapshot()?.attachment(&request.attachment)?,
         None => None,
     };
     let attachment = on_record.ok_or_else(|| {

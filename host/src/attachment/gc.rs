@@ -37,9 +37,9 @@ pub(super) fn collect(state: &State, store: &Store, attachment: &Attachment) -> 
 
 /// Of this network: other networks have their own list.
 fn stale(store: &Store, request: &cni::Gc) -> Result<Vec<Attachment>, Error> {
-    let transaction = store.transaction()?;
+    let leases = store.snapshot()?;
     let mut stale = Vec::new();
-    for attachment in transaction.attachments()? {
+    for attachment in leases.attachments()? {
         let attachment = attachment?;
         let ours = attachment.intent.network == request.configuration.network;
         if ours && !request.valid.contains(&attachment.intent.attachment) {

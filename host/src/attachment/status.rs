@@ -29,10 +29,10 @@ fn ready(state: &State, request: &cni::Status) -> Result<(), Error> {
 /// Some pool of the family has a free address, if there are any of it.
 fn room(state: &State, node: &Node, ipv4: bool) -> Result<(), Error> {
     let pools: Vec<IpNet> = node.pools.iter().filter(|pool| pool.addr().is_ipv4() == ipv4).copied().collect();
-    let transaction = Store::open(&state.leases_dir())?.transaction()?;
+    let leases = Store::open(&state.leases_dir())?.snapshot()?;
     let mut steps = Steps(u64::MAX);
     for pool in &pools {
-        if transaction.first_free(*pool, None, &mut steps)?.is_some() {
+        if leases.first_free(*pool, None, &mut steps)?.is_some() {
             return Ok(());
         }
     }
