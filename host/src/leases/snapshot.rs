@@ -1,4 +1,4 @@
-//! Reading without writing, for commands.
+//! Reading without writing: what CHECK, GC and STATUS need of the leases.
 
 use std::net::IpAddr;
 
