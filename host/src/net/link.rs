@@ -78,9 +78,14 @@ pub fn create_veth(veth: &Veth<'_>, namespace: BorrowedFd<'_>) -> Request {
 }
 
 fn end(name: &InterfaceName, mac: Option<MacAddress>, mtu: u32) -> Vec<LinkAttribute> {
-    let mut attributes = Vec::with_capacity(8);
-    attributes.push(LinkAttribute::IfName(name.to_string()));
-    attributes.push(LinkAttribute::Mtu(mtu));
+    let mut attributes = vec![
+        LinkAttribute::IfName(name.to_string()),
+        LinkAttribute::Mtu(mtu),
+        // Else the kernel makes one queue for each processor, then takes all but the first away again, and
+        // waits until nobody can be using them.
+        LinkAttribute::NumTxQueues(1),
+        LinkAttribute::NumRxQueues(1),
+    ];
     attributes.extend(mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
     attributes
 }

@@ -52,6 +52,17 @@ fn a_bridged_pod_is_as_planned() {
 }
 
 #[test]
+fn each_end_has_one_queue_however_many_processors_there_are() {
+    isolated(|| {
+        let pod = wired(&bridged(2, &[V4]));
+        let of = |interface| super::output(&format!("ip -details -json link show {interface}"));
+        for said in [of("pw2"), inside(&pod, || of("eth0"))] {
+            assert!(said.contains(r#""num_tx_queues":1,"num_rx_queues":1,"#), "{said}");
+        }
+    });
+}
+
+#[test]
 fn without_ipv6_no_end_has_a_link_local_address() {
     isolated(|| {
         let pods = [wired(&bridged(2, &[V4])), wired(&routed(3, &[("10.244.2.3/32", "169.254.1.1")]))];
