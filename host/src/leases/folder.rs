@@ -2,20 +2,24 @@
 //! opened, read and written. Knows nothing of what the files hold.
 
 use std::cell::Cell;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open, openat};
+use rustix::io::Errno;
 
 use super::Error;
 use crate::state;
 
 /// Where the kernel says which boot this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// How a folder is opened.
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Of the rows, and of the pages that LMDB keeps them in.
 pub(super) fn format() -> String {
@@ -25,9 +29,8 @@ pub(super) fn format() -> String {
 /// This boot's id.
 pub(super) fn boot_id() -> Result<String, Error> {
     let fail = |source| Error::BootId { path: BOOT_ID.into(), source };
-    let text = fs::read_to_string(BOOT_ID).map_err(fail)?;
-    let id = text.trim_end();
-    if is_boot_id(id) { Ok(id.to_owned()) } else { Err(fail(io::ErrorKind::InvalidData.into())) }
+    let id = state::kernel_value(Path::new(BOOT_ID)).map_err(fail)?;
+    if is_boot_id(&id) { Ok(id) } else { Err(fail(io::ErrorKind::InvalidData.into())) }
 }
 
 /// A UUID in text: 8-4-4-4-12 hexadecimal digits.
@@ -42,7 +45,7 @@ fn is_boot_id(text: &str) -> bool {
 /// The folder of all boots. What is in it changes only under its lock.
 pub(super) struct Folder {
     path: PathBuf,
-    handle: File,
+    handle: OwnedFd,
 }
 
 impl Folder {
@@ -58,9 +61,9 @@ impl Folder {
 
     /// Opens it; none if there is no such folder.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, Error> {
-        match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(fail("open", path)(error)),
+        match open(path, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(fail("open", path)(errno.into())),
             Ok(handle) => {
                 // LMDB believes whatever its file says.
                 state::trusted(path)?;
@@ -82,8 +85,7 @@ impl Folder {
     fn lock(&self, operation: FlockOperation) -> Result<Lock, Error> {
         let alone = Alone::enter()?;
         // The lock belongs to the open file: one that is opened anew excludes other threads too.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let file = openat(&self.handle, ".", flags, Mode::empty());
+        let file = openat(&self.handle, ".", DIRECTORY, Mode::empty());
         let locked = file.and_then(|file| {
             rustix::io::retry_on_intr(|| flock(&file, operation))?;
             Ok(Lock { _file: file, _alone: alone })
@@ -93,8 +95,8 @@ impl Folder {
 
     /// The same for every path that leads here.
     pub(super) fn identity(&self) -> Result<(u64, u64), Error> {
-        let metadata = self.handle.metadata().map_err(fail("inspect", &self.path))?;
-        Ok((metadata.dev(), metadata.ino()))
+        let stat = fstat(&self.handle).map_err(|errno| fail("inspect", &self.path)(errno.into()))?;
+        Ok((stat.st_dev, stat.st_ino))
     }
 
     /// Where the environment of a boot belongs.
@@ -198,6 +200,9 @@ fn fail(what: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     const OURS: &str = "00000000-0000-4000-8000-000000000001";

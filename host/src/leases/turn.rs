@@ -4,11 +4,11 @@
 //! calls DEL while that is still wiring. The database's own lock is held for a decision only.
 #![allow(unsafe_code)]
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags, open};
 use sha2::{Digest, Sha256};
 
 use crate::names::AttachmentId;
@@ -20,13 +20,13 @@ use crate::names::AttachmentId;
 /// database's lock, never the other way round.
 #[derive(Debug)]
 pub struct Turn {
-    _file: File,
+    _file: OwnedFd,
 }
 
 impl Turn {
     /// Waits until nobody else has it.
     pub(super) fn take(data: &Path, id: &AttachmentId) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).open(data)?;
+        let file = open(data, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         loop {
             match lock(&file, position(id)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -44,7 +44,7 @@ fn position(id: &AttachmentId) -> i64 {
     number & (i64::MAX >> 2) | (1 << 61)
 }
 
-fn lock(file: &File, position: i64) -> io::Result<()> {
+fn lock(file: &OwnedFd, position: i64) -> io::Result<()> {
     // SAFETY: the structure holds numbers only, for which zero is a value.
     let mut byte: libc::flock = unsafe { std::mem::zeroed() };
     byte.l_type = libc::F_WRLCK as libc::c_short;

@@ -105,16 +105,16 @@ impl Namespace {
     ///
     /// If the thread cannot return: whatever it did next would happen to the wrong namespace.
     pub fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T, NamespaceError> {
-        let home = Home(Self::current()?);
-        self.enter().map_err(|errno| unusable(&self.path, errno))?;
+        let home = Home::here()?;
+        enter(&self.file).map_err(|errno| unusable(&self.path, errno))?;
         let outcome = work();
         drop(home);
         Ok(outcome)
     }
+}
 
-    fn enter(&self) -> Result<(), Errno> {
-        move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
-    }
+fn enter(namespace: &OwnedFd) -> Result<(), Errno> {
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
 }
 
 impl AsFd for Namespace {
@@ -124,11 +124,18 @@ impl AsFd for Namespace {
 }
 
 /// Returns when dropped, so that a panic inside does not leave the thread behind.
-struct Home(Namespace);
+struct Home(OwnedFd);
+
+impl Home {
+    fn here() -> Result<Self, NamespaceError> {
+        let here = open(OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        here.map(Self).map_err(|errno| unusable(Path::new(OWN), errno))
+    }
+}
 
 impl Drop for Home {
     fn drop(&mut self) {
-        if let Err(errno) = self.0.enter() {
+        if let Err(errno) = enter(&self.0) {
             panic!(
                 "cannot return to the node's network namespace ({errno}); going on would change the container's"
             );

@@ -1,12 +1,14 @@
 //! Settings below /proc/sys/net, of the network namespace in which the calling thread is.
 
-use std::fs::{OpenOptions, read_to_string};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::IpAddr;
+use std::path::Path;
 
 use ipnet::IpNet;
 
 use super::Error;
+use crate::state;
 
 /// The families of addresses that something concerns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl Sysctl {
 
     /// Its value without the line's end; none if the kernel has no such setting.
     pub fn get(&self) -> Option<String> {
-        read_to_string(&self.path).ok().map(|value| value.trim_end().to_owned())
+        state::kernel_value(Path::new(&self.path)).ok()
     }
 
     /// Sets it.

@@ -15,7 +15,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{read, retry_on_intr};
 
 mod trust;
 
@@ -23,6 +25,9 @@ pub use trust::trusted;
 
 /// The environment variable that moves everything below one directory, like `--root`.
 pub const ROOT_VARIABLE: &str = "PODWIRE_ROOT";
+
+/// Longer than what is read of the kernel: switches, and the boot's id.
+const KERNEL_VALUE: usize = 4096;
 
 /// The directories of one podwire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,6 +186,15 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// What the kernel says in a file below /proc, which it hands over in one piece. Without the line's end.
+pub fn kernel_value(path: &Path) -> io::Result<String> {
+    let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut value = Vec::with_capacity(KERNEL_VALUE);
+    retry_on_intr(|| read(&file, spare_capacity(&mut value)))?;
+    value.truncate(value.trim_ascii_end().len());
+    String::from_utf8(value).map_err(io::Error::other)
 }
 
 /// Opens a file for reading, unless it is a symbolic link.
