@@ -23,8 +23,11 @@ pub(super) fn del(state: &State, request: &cni::Del) -> Result<(), Error> {
 /// The link first: an address is free only when nothing answers for it any more. The caller has the
 /// attachment's turn, so that no ADD under way makes the link afterwards.
 pub(super) fn take_down(state: &State, store: &Store, attachment: &Attachment) -> Result<(), Error> {
-    net::unwire(&attachment.intent.plan.host_interface)?;
-    match load(state, &attachment.intent) {
+    let unwiring = net::unwire(&attachment.intent.plan.host_interface)?;
+    // Meanwhile.
+    let policy = load(state, &attachment.intent);
+    unwiring.finish()?;
+    match policy {
         Ok(policy) => release_as(policy, store, attachment),
         Err(why) => {
             free_at_once(&attachment.intent, &why);

@@ -8,17 +8,18 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use netlink_packet_core::{
     DecodeError, NLM_F_CREATE, NLM_F_EXCL, NlaBuffer, NlasIterator, parse_i32, parse_string, parse_u32,
 };
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
     InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
 };
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
 use crate::names::{InterfaceName, MacAddress};
 use crate::plan::marks::{ALIAS, GROUP};
 
 use super::Error;
+use super::frame::Frame;
 use super::socket::{Request, Socket};
 
 /// An interface to act on: the kernel wants its index, the operator its name.
@@ -234,8 +235,17 @@ impl Link {
     }
 }
 
+/// Whether the message says that the link of that index is no longer there. A bridge says something alike of a
+/// port that leaves it, in a family of its own.
+pub(super) fn is_removal(frame: &Frame<'_>, index: u32) -> bool {
+    let header = || LinkHeader::parse(frame.body).ok();
+    frame.kind == RTM_DELLINK
+        && header().is_some_and(|it| it.index == index && it.interface_family == AddressFamily::Unspec)
+}
+
 /// The length of struct ifinfomsg.
 const LINK_HEADER: usize = 16;
+const RTM_DELLINK: u16 = 17;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;

@@ -28,11 +28,13 @@ mod sys;
 pub mod sysctl;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unwiring;
 mod wiring;
 
 pub use error::{Error, Refused};
 pub use inspect::{Difference, inspect};
-pub use wiring::{Wired, WiredBridge, unwire, wire};
+pub use unwiring::{Unwiring, unwire};
+pub use wiring::{Wired, WiredBridge, wire};
 
 /// What podwire uses where nothing else is said: what the kernel gives a veth (`ETH_DATA_LEN`).
 pub const DEFAULT_MTU: u32 = 1500;

@@ -4,18 +4,20 @@
 //! acknowledgements and dumps; nothing of what the messages mean.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{
     DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_ERROR, NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{netlink, recv, send, socket_with};
 
-use super::frame::{append, frames};
+use super::frame::{Frame, append, frames};
 use super::sys;
 use super::{Error, Refused};
 
@@ -25,6 +27,9 @@ const RECEIVED_AT_ONCE: usize = 32 * 1024;
 /// Requests in one send. A plan's limits keep below it; a node's routes may not. Each refusal takes up to
 /// a kilobyte of the socket's receive buffer (212,992 bytes), and one that finds no room is lost.
 const SENT_AT_ONCE: usize = 128;
+
+/// The kernel's group of messages about links (linux/rtnetlink.h).
+const RTNLGRP_LINK: libc::c_int = 1;
 
 /// How often a dump is begun anew because the table changed meanwhile.
 const DUMP_ATTEMPTS: usize = 16;
@@ -74,10 +79,7 @@ impl Socket {
         let failed = |errno| Error::Socket { action: "open a socket", errno };
         let file = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
             .map_err(failed)?;
-        // With the request's header alone in an acknowledgement (CAP), the text that follows is at hand.
-        for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
-            sys::enable_netlink_option(file.as_fd(), option).map_err(failed)?;
-        }
+        sys::set_netlink_option(file.as_fd(), libc::NETLINK_EXT_ACK, 1).map_err(failed)?;
         Ok(Self { file, sequence: 0, received: Vec::with_capacity(RECEIVED_AT_ONCE) })
     }
 
@@ -140,7 +142,7 @@ impl Socket {
     ) -> Result<Vec<T>, Error> {
         // Lets the kernel filter by what the question's header says. Linux before 4.20 cannot, so that
         // `decode` filters too.
-        match sys::enable_netlink_option(self.file.as_fd(), libc::NETLINK_GET_STRICT_CHK) {
+        match sys::set_netlink_option(self.file.as_fd(), libc::NETLINK_GET_STRICT_CHK, 1) {
             Ok(()) | Err(Errno::NOPROTOOPT) => (),
             Err(errno) => return Err(Error::Socket { action: "ask for strict checking", errno }),
         }
@@ -177,6 +179,53 @@ impl Socket {
                     Some(errno) => Err(frame.refusal(0, &format!("list {what}"), errno).into()),
                 };
             }
+        }
+    }
+
+    /// From now on the socket hears of every change of a link, too. To be asked of one that has sent something:
+    /// until then it has no address, and hears nothing.
+    pub(super) fn hear_of_links(&self) -> Result<(), Error> {
+        let failed = |errno| Error::Socket { action: "listen for changes of links", errno };
+        sys::set_netlink_option(self.file.as_fd(), libc::NETLINK_ADD_MEMBERSHIP, RTNLGRP_LINK).map_err(failed)
+    }
+
+    /// Has a child process make the request, for which it waits; the answer is to be heard here. Returns the
+    /// request's sequence number.
+    pub(super) fn send_from_child(&mut self, request: &Request) -> Result<u32, Error> {
+        let sequence = self.next();
+        let mut bytes = Vec::with_capacity(128);
+        append(&mut bytes, &request.message, NLM_F_REQUEST | NLM_F_ACK | request.flags, sequence);
+        let failed = |errno| Error::Socket { action: "start a process to send a request", errno };
+        sys::send_from_child(self.file.as_fd(), &bytes).map_err(failed)?;
+        Ok(sequence)
+    }
+
+    /// Listens until a message is what is waited for. None if that did not come in time, or messages were lost.
+    pub(super) fn hear<T>(
+        &mut self,
+        patience: Duration,
+        wanted: impl Fn(&Frame<'_>) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let deadline = Instant::now() + patience;
+        while self.is_readable_before(deadline)? {
+            match self.receive() {
+                Err(Error::Socket { errno: Errno::NOBUFS, .. }) => return Ok(None),
+                received => received?,
+            }
+            if let Some(found) = frames(&self.received).find_map(|frame| wanted(&frame)) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_readable_before(&self, deadline: Instant) -> Result<bool, Error> {
+        let failed = |errno| Error::Socket { action: "wait for an answer", errno };
+        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()));
+        let mut sockets = [PollFd::new(&self.file, PollFlags::IN)];
+        match poll(&mut sockets, left.ok().as_ref()) {
+            Err(Errno::INTR) => self.is_readable_before(deadline),
+            ready => ready.map(|ready| ready > 0).map_err(failed),
         }
     }
 

@@ -2,22 +2,55 @@
 #![allow(unsafe_code)]
 
 use std::mem::size_of_val;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 
 /// `NS_GET_NSTYPE` of linux/nsfs.h: `_IO(0xb7, 3)`.
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
-/// Switches a socket option of level `SOL_NETLINK` on.
-pub(super) fn enable_netlink_option(socket: BorrowedFd<'_>, option: libc::c_int) -> Result<(), Errno> {
-    let on: libc::c_int = 1;
-    let length = size_of_val(&on) as libc::socklen_t;
-    // SAFETY: the kernel reads `length` bytes at `on`, which outlives the call, and writes nothing.
+/// Sets a socket option of level `SOL_NETLINK`.
+pub(super) fn set_netlink_option(
+    socket: BorrowedFd<'_>,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> Result<(), Errno> {
+    let length = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the kernel reads `length` bytes at `value`, which outlives the call, and writes nothing.
     let outcome = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), length)
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const value).cast(), length)
     };
     if outcome == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Sends from a child process, which ends when the kernel has taken the bytes. It is not waited for: it becomes
+/// the init process's when this one ends.
+pub(super) fn send_from_child(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), Errno> {
+    // SAFETY: until it ends, the child makes system calls and nothing else: no allocation, no lock, no unwinding,
+    // for which the threads that it has no longer would matter.
+    match unsafe { libc::fork() } {
+        -1 => Err(last_errno()),
+        0 => {
+            close_all_but(socket.as_raw_fd());
+            let _ = send(socket, bytes, SendFlags::empty());
+            // SAFETY: nothing of this process has to be put in order; that is the parent's.
+            unsafe { libc::_exit(0) }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whoever waits for the end of a pipe, or for a lock on a file, must not wait for this process. Linux before 5.9
+/// does not know the call, and there they wait.
+fn close_all_but(kept: RawFd) {
+    let close_range = |first: RawFd, last: RawFd| {
+        let (first, last, flags) = (libc::c_long::from(first), libc::c_long::from(last), 0 as libc::c_long);
+        // SAFETY: the call touches no memory. Nobody uses the files in this process any more.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    };
+    close_range(0, kept - 1);
+    close_range(kept + 1, RawFd::MAX);
 }
 
 /// Reads a socket option into `value`, which also holds what the kernel is asked for.

@@ -238,15 +238,3 @@ fn undo(host: &mut Socket, end: Interface<'_>, plan: &Checked, error: Error) -> 
         },
     }
 }
-
-/// Takes a pod's wiring down: its veth, and with it the other end, all addresses and routes of both.
-///
-/// That it is gone already is success, and so is that a link which podwire did not make has its name: that
-/// one stays.
-pub fn unwire(host_interface: &InterfaceName) -> Result<(), Error> {
-    let mut host = Socket::route()?;
-    match link::find(&mut host, host_interface)? {
-        Some(found) if found.is_veth() && found.is_ours() => host.apply(&[link::delete(found.interface())]),
-        _ => Ok(()),
-    }
-}

@@ -1,6 +1,7 @@
 //! ADD and DEL, for every version of the specification and every address family.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use podwire_tests::network::{V4, V6, VERSIONS};
 use podwire_tests::{Network, Pod, assert_reaches, kernel};
@@ -142,6 +143,40 @@ fn a_delete_removes_everything_and_can_be_repeated() {
         before.assert_unchanged();
         assert!(first.namespace.run(|| kernel::link("eth0")).is_some());
     });
+}
+
+#[test]
+fn a_delete_waits_until_the_link_is_gone_and_no_longer() {
+    let Some(bench) = Bench::new() else { return };
+    if bench.plugin.does_not_promise("a DEL that is quicker than the kernel's memory management") {
+        return;
+    }
+    let network = Network::new("1.0.0", &[V4]);
+    let pod = bench.node.pod("a");
+    let (mut own, mut plain) = (Vec::new(), Vec::new());
+    for _ in 0..11 {
+        // Into the same namespace, under the same names, at once.
+        bench.plugin.add(&network, &pod).result();
+        // Until standard output ends: whoever is still at work must not hold it open.
+        own.push(took(|| bench.plugin.del(&network, &pod).done()));
+        assert_eq!(kernel::veths(), 0);
+        assert_eq!(pod.namespace.run(|| kernel::link("eth0")), None);
+        kernel::ip("link add pw-plain type veth peer name pw-peer");
+        plain.push(took(|| kernel::ip("link delete pw-plain")));
+    }
+    let (own, plain) = (median(own), median(plain));
+    assert!(own < plain, "a DEL takes {own:?}, removing a veth with ip {plain:?}");
+}
+
+fn took(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
 }
 
 #[test]

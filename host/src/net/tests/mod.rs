@@ -54,6 +54,12 @@ fn new_namespace() -> Namespace {
     scope(|scope| scope.spawn(make).join().expect("made"))
 }
 
+pub(super) fn wired(plan: &Checked) -> Namespace {
+    let pod = new_namespace();
+    super::wire(&pod, plan).expect("wired");
+    pod
+}
+
 /// Runs an external command in this thread's namespace, to stand for what others do there.
 pub(crate) fn run(command: &str) {
     output(command);
@@ -76,7 +82,7 @@ fn mac(last: u8) -> MacAddress {
 }
 
 /// The lecture's plan: a bridge with the first address of each prefix, a default route through it.
-fn bridged(number: u8, prefixes: &[&str]) -> Checked {
+pub(super) fn bridged(number: u8, prefixes: &[&str]) -> Checked {
     let prefixes: Vec<ipnet::IpNet> = prefixes.iter().map(|p| p.parse().expect("valid")).collect();
     // IPv6 counts the network's own address among the hosts.
     let nth = |p: &ipnet::IpNet, n: u8| p.hosts().nth(usize::from(n) - usize::from(p.addr().is_ipv4()));

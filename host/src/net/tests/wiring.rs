@@ -2,14 +2,14 @@ use std::sync::Barrier;
 
 use rustix::io::Errno;
 
-use crate::plan::{Checked, Route, Wiring};
+use crate::plan::{Route, Wiring};
 
 use super::super::bridge;
 use super::super::link;
 use super::super::namespace::Namespace;
 use super::super::socket::Socket;
 use super::super::sysctl::Sysctl;
-use super::super::{Error, Refused, unwire, wire};
+use super::super::{Error, Refused, Unwiring, unwire, wire};
 use super::*;
 use crate::plan::marks::{ALIAS, GROUP};
 
@@ -18,12 +18,6 @@ const V6: &str = "fd00:244:1::/64";
 
 fn links() -> usize {
     std::fs::read_to_string("/proc/thread-self/net/dev").expect("readable").lines().count()
-}
-
-fn wired(plan: &Checked) -> Namespace {
-    let pod = new_namespace();
-    wire(&pod, plan).expect("wired");
-    pod
 }
 
 #[test]
@@ -324,13 +318,13 @@ fn many_at_once_share_one_new_bridge() {
 fn taking_down_is_repeatable_and_spares_strangers() {
     isolated(|| {
         let pod = wired(&bridged(2, &[V4]));
-        unwire(&name("pw2")).expect("gone");
+        unwire(&name("pw2")).and_then(Unwiring::finish).expect("gone");
         assert!(link_named("pw2").is_none() && inside(&pod, || link_named("eth0")).is_none());
-        unwire(&name("pw2")).expect("still gone");
+        unwire(&name("pw2")).and_then(Unwiring::finish).expect("still gone");
         super::run("ip link add pw2 type veth peer name pw3");
         super::run(&format!("ip link add pw4 group {GROUP} type bridge"));
         for foreign in ["pw2", "pw4"] {
-            unwire(&name(foreign)).expect("not ours");
+            unwire(&name(foreign)).and_then(Unwiring::finish).expect("not ours");
             assert!(link_named(foreign).is_some());
         }
     });
