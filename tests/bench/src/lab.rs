@@ -134,10 +134,10 @@ impl Lab {
     ) -> Result<Added<'v>> {
         let pods = self.pods(variants.len() * rounds);
         let before = variants.iter().map(|variant| remains(variant)).collect::<Result<Vec<_>>>()?;
-        let turns = interleave(variants.len(), rounds, &mut self.random);
         let turn =
             |(number, round): (usize, usize)| Turn { number, pod: pods[number * rounds + round].clone() };
-        let turns = turns.into_iter().map(turn).collect::<Vec<_>>();
+        let order = interleave(variants.len(), rounds, &mut self.random);
+        let turns = order.into_iter().map(turn).collect::<Vec<_>>();
         let calls = turns.iter().map(|turn| variants[turn.number].add(&turn.pod)).collect();
         let report = Batch { calls, at_once }.run()?;
         Ok(Added { variants: variants.to_vec(), before, turns, report, at_once })
@@ -147,37 +147,44 @@ impl Lab {
     pub(crate) fn del_all(&mut self, added: Added<'_>) -> Result<Vec<Sample>> {
         let Added { variants, before, mut turns, report, at_once } = added;
         let mut samples = vec![Sample { adding: report.wall, ..Sample::default() }; variants.len()];
-        let mut results = BTreeMap::new();
-        let mut given = BTreeSet::new();
-        for (Turn { number, pod }, call) in turns.iter().zip(report.calls) {
-            results.insert(pod.container_id.clone(), call.output.clone());
-            match verified(variants[*number], *number, pod, &call, &mut given) {
-                Ok(()) => samples[*number].add.push(call),
-                Err(problem) => {
-                    let kind = variants[*number].kind;
-                    self.fail(format!("{kind:?}, ADD of {}: {problem}", pod.container_id));
-                }
-            }
-        }
+        let result = |(turn, call): (&Turn, &Measured)| (turn.pod.container_id.clone(), call.output.clone());
+        let results = turns.iter().zip(&report.calls).map(result).collect::<BTreeMap<_, _>>();
+        self.sort_adds(&variants, &turns, report.calls, &mut samples);
         self.random.shuffle(&mut turns);
         let del = |Turn { number, pod }: &Turn| variants[*number].del(pod, &results[&pod.container_id]);
         let report = Batch { calls: turns.iter().map(del).collect(), at_once }.run()?;
-        for (Turn { number, pod }, call) in turns.iter().zip(report.calls) {
-            if call.exit == Some(0) {
-                samples[*number].del.push(call);
-            } else {
-                let kind = variants[*number].kind;
-                self.fail(format!("{kind:?}, DEL of {}: {}", pod.container_id, call.output.trim()));
-            }
-        }
+        self.sort_dels(&variants, &turns, report.calls, &mut samples);
         for (variant, before) in variants.iter().zip(before) {
             self.expect_remains(variant, &before)?;
         }
         Ok(samples)
     }
 
+    fn sort_adds(&mut self, of: &[&Variant], turns: &[Turn], calls: Vec<Measured>, to: &mut [Sample]) {
+        let mut given = vec![BTreeSet::new(); of.len()];
+        for (Turn { number, pod }, call) in turns.iter().zip(calls) {
+            match verified(of[*number], pod, &call, &mut given[*number]) {
+                Ok(()) => to[*number].add.push(call),
+                Err(wrong) => {
+                    self.fail(format!("{:?}, ADD of {}: {wrong}", of[*number].kind, pod.container_id));
+                }
+            }
+        }
+    }
+
+    fn sort_dels(&mut self, of: &[&Variant], turns: &[Turn], calls: Vec<Measured>, to: &mut [Sample]) {
+        for (Turn { number, pod }, call) in turns.iter().zip(calls) {
+            if call.exit == Some(0) {
+                to[*number].del.push(call);
+            } else {
+                let (kind, id, said) = (of[*number].kind, &pod.container_id, call.output.trim());
+                self.fail(format!("{kind:?}, DEL of {id}: exit {:?}, {said}", call.exit));
+            }
+        }
+    }
+
     /// Waits until links and records are again what they were.
-    pub(crate) fn expect_remains(&mut self, variant: &Variant, before: &Remains) -> Result<()> {
+    fn expect_remains(&mut self, variant: &Variant, before: &Remains) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let now = remains(variant)?;
@@ -195,13 +202,13 @@ impl Lab {
 
 /// What a DEL must not leave more of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Remains {
+struct Remains {
     veths: usize,
     on_record: Option<usize>,
 }
 
 /// Those of now.
-pub(crate) fn remains(variant: &Variant) -> Result<Remains> {
+fn remains(variant: &Variant) -> Result<Remains> {
     let veths = variant.host.run(kernel::veths);
     Ok(Remains { veths, on_record: variant.on_record()? })
 }
@@ -209,13 +216,12 @@ pub(crate) fn remains(variant: &Variant) -> Result<Remains> {
 /// Whether the answer is right, no other pod of the variant has an address of it, and the pod has them all.
 fn verified(
     variant: &Variant,
-    number: usize,
     pod: &Pod,
     answer: &Measured,
-    given: &mut BTreeSet<(usize, String)>,
+    given: &mut BTreeSet<String>,
 ) -> Result<(), String> {
     let addresses = variant.addresses(answer)?;
-    if let Some(twice) = addresses.iter().find(|address| !given.insert((number, (*address).clone()))) {
+    if let Some(twice) = addresses.iter().find(|address| !given.insert((*address).clone())) {
         return Err(format!("{twice} was given twice"));
     }
     let there = pod.namespace.run(|| kernel::addresses_of(&pod.ifname));

@@ -94,8 +94,8 @@ fn bench(arguments: &Arguments) -> Result<bool> {
     let podwire = plugin.canonicalize().with_context(|| {
         format!("{}: build it with: make plugin DIR=target/bench-plugin", plugin.display())
     })?;
+    let node = Node::enter().context("nothing was measured")?;
     let programs = Programs { podwire, floor: build_floor(&target)? };
-    let node = Node::enter().context("this needs root, and network namespaces")?;
     let mut lab = Lab::new(node, programs);
     let scale = match arguments.quick {
         true => Scale::quick(arguments.calls.unwrap_or(8)),

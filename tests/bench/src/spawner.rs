@@ -13,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +92,7 @@ impl Batch {
 
 /// Is a spawner: a [`Batch`] on standard input, its [`Report`] on standard output.
 pub(crate) fn main() -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("asking to end with the parent")?;
     let batch: Batch = serde_json::from_reader(io::stdin().lock()).context("reading the calls")?;
     if batch.at_once == 1 {
         sys::become_real_time().context("becoming a real-time process")?;

@@ -69,7 +69,7 @@ impl Mark {
     fn ratio(self, figures: &Figures) -> Option<String> {
         match self {
             Self::AtMost(_) => None,
-            _ => Some(format!("{} ×", number(self.measured(figures)))),
+            _ => self.measured(figures).map(|ratio| format!("{} ×", number(Some(ratio)))),
         }
     }
 }

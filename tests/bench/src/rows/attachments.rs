@@ -38,7 +38,7 @@ pub(super) fn dual(lab: &mut Lab, trio: &Trio, scale: &Scale) -> Result<Vec<Line
     Ok(vec![
         Line::new("ADD dual stack, wall ms", of_adds(&samples, wall)).mark(Mark::TimesFloor(1.3)),
         Line::new("ADD dual stack, CPU ms", of_adds(&samples, cpu)).mark(Mark::TimesFloor(1.3)),
-        // Who waits for duplicate address detection waits for a second or two.
-        Line::new("ADD dual stack, wall ms, slowest", largest).mark(Mark::AtMost(1000.0)),
+        Line::new("ADD dual stack, wall ms, slowest (a wait for DAD takes 1000)", largest)
+            .mark(Mark::AtMost(1000.0)),
     ])
 }

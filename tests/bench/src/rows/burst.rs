@@ -21,12 +21,12 @@ pub(super) fn measure(lab: &mut Lab, trio: &Trio, scale: &Scale) -> Result<Vec<L
         };
         Figures { podwire: of(0), floor: of(1), incumbent: of(2) }
     };
-    let failed = figures(|sample| Some(sample.add.len() as f64));
-    let failed = Figures {
-        podwire: failed.podwire.map(|good| pods as f64 - good),
-        floor: failed.floor.map(|good| pods as f64 - good),
-        incumbent: failed.incumbent.map(|good| pods as f64 - good),
+    let failed = |number: usize| {
+        let bursts = bursts.get(number)?;
+        let good = bursts.iter().map(|sample| sample.add.len()).sum::<usize>();
+        Some((pods * bursts.len() - good) as f64)
     };
+    let failed = Figures { podwire: failed(0), floor: failed(1), incumbent: failed(2) };
     let case = |what: &str| format!("{pods} ADDs, {AT_ONCE} at a time, {what}");
     let middle = figures(|sample| percentile(&each(&sample.add, wall), 0.5));
     let slow = figures(|sample| percentile(&each(&sample.add, wall), 0.99));

@@ -25,7 +25,7 @@ pub(super) fn measure(lab: &mut Lab, trio: &Trio, scale: &Scale) -> Result<Vec<L
         incumbent: trio.incumbent.as_ref().map(|variant| system_calls(lab, variant)).transpose()?.flatten(),
     };
     Ok(vec![
-        Line::new("one ADD, peak memory MiB", peak).mark(Mark::AtMost(6.0)),
+        Line::new("one ADD, peak memory MiB (at least the spawner's own)", peak).mark(Mark::AtMost(6.0)),
         Line::new("one ADD, page faults", of_adds(&samples, |call| call.faults as f64))
             .mark(Mark::AtMost(150.0)),
         Line::new("one ADD, system calls", calls).mark(Mark::AtMost(120.0)),
