@@ -28,8 +28,12 @@ pub(super) fn measure(lab: &mut Lab, trio: &Trio, scale: &Scale) -> Result<Vec<L
         Line::new("one ADD, peak memory MiB (at least the spawner's own)", peak).mark(Mark::AtMost(6.0)),
         Line::new("one ADD, page faults", of_adds(&samples, |call| call.faults as f64))
             .mark(Mark::AtMost(150.0)),
-        Line::new("one ADD, system calls", calls).mark(Mark::AtMost(120.0)),
+        Line::new(format!("one ADD, system calls{}", without_strace()), calls).mark(Mark::AtMost(120.0)),
     ])
+}
+
+fn without_strace() -> &'static str {
+    if Path::new(STRACE).exists() { "" } else { " (strace is not there: apt-get install strace)" }
 }
 
 /// Of an ADD and all that it starts, as strace counts them; none without strace.

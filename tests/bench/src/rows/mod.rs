@@ -14,7 +14,8 @@ use std::time::Duration;
 use anyhow::Result;
 use podwire_tests::plugin::REFERENCE_PLUGINS;
 
-use crate::lab::{Lab, Sample};
+use crate::lab::{Lab, Sample, each};
+use crate::spawner::Measured;
 use crate::statistics::median;
 use crate::table::{Figures, Line};
 use crate::variant::{Kind, Stack, Variant};
@@ -137,11 +138,11 @@ fn figures(samples: &[Sample], figure: impl Fn(&Sample) -> Option<f64>) -> Figur
 }
 
 /// The median of one thing of every ADD.
-fn of_adds(samples: &[Sample], of: fn(&crate::spawner::Measured) -> f64) -> Figures {
-    figures(samples, |sample| median(&crate::lab::each(&sample.add, of)))
+fn of_adds(samples: &[Sample], of: fn(&Measured) -> f64) -> Figures {
+    figures(samples, |sample| median(&each(&sample.add, of)))
 }
 
 /// The median of one thing of every DEL.
-fn of_dels(samples: &[Sample], of: fn(&crate::spawner::Measured) -> f64) -> Figures {
-    figures(samples, |sample| median(&crate::lab::each(&sample.del, of)))
+fn of_dels(samples: &[Sample], of: fn(&Measured) -> f64) -> Figures {
+    figures(samples, |sample| median(&each(&sample.del, of)))
 }
