@@ -4,6 +4,8 @@
 #   make plugin DIR=…    what belongs into a runtime's CNI bin directory, static where possible
 #   make lab             three nodes, two pods each: up, ping every pair, down
 #   make test            every test; those in network namespaces and under containerd need root
+#   make bench           what an ADD and a DEL cost, beside the kernel's own work and the reference plugins;
+#                        BENCH=… takes its options, such as BENCH='--only add,del --markdown'
 #   make guests          rebuild the policies' components from source
 #   make lint            formatting, clippy, shellcheck
 
@@ -11,7 +13,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 # Where ip and nft are, which a root that came by `su` does not always look into.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: build plugin lab test guests lint
+.PHONY: build plugin lab test bench guests lint
 
 build:
 	scripts/setup build
@@ -30,6 +32,12 @@ test:
 	@test "$$(id -u)" -eq 0 || echo "not root: tests that need network namespaces will say that they are skipped"
 	cargo build --package podwire --bins
 	cargo test --workspace --no-fail-fast
+
+bench:
+	scripts/setup build plugin bench
+	scripts/plugin "$(CARGO_TARGET_DIR)/bench-plugin"
+	cargo build --release --package podwire-bench
+	"$(CARGO_TARGET_DIR)/release/podwire-bench" $(BENCH)
 
 guests:
 	scripts/setup guests

@@ -1,0 +1,44 @@
+//! One ADD or DEL at a time.
+
+use anyhow::Result;
+
+use super::{Row, Scale, Trio, figures, of_adds, of_dels};
+use crate::lab::{Lab, cpu, each, wall};
+use crate::statistics::{largest, percentile};
+use crate::table::{Line, Mark};
+
+/// ADD and DEL with one address.
+pub(super) fn single(
+    lab: &mut Lab,
+    trio: &Trio,
+    wanted: impl Fn(Row) -> bool,
+    scale: &Scale,
+) -> Result<Vec<Line>> {
+    let samples = lab.compare(&trio.all(), scale.calls)?;
+    let p99 = figures(&samples, |sample| percentile(&each(&sample.add, wall), 0.99));
+    let add = [
+        Line::new("ADD IPv4, wall ms", of_adds(&samples, wall))
+            .mark(Mark::TimesFloor(1.3))
+            .mark(Mark::TimesFaster(6.0)),
+        Line::new("ADD IPv4, wall ms, p99", p99),
+        Line::new("ADD IPv4, CPU ms", of_adds(&samples, cpu)).mark(Mark::TimesFloor(1.3)),
+    ];
+    let del = [
+        Line::new("DEL IPv4, wall ms", of_dels(&samples, wall)).mark(Mark::TimesFloor(1.1)),
+        Line::new("DEL IPv4, CPU ms", of_dels(&samples, cpu)),
+    ];
+    let add = add.into_iter().filter(|_| wanted(Row::Add));
+    Ok(add.chain(del.into_iter().filter(|_| wanted(Row::Del))).collect())
+}
+
+/// ADD with two addresses.
+pub(super) fn dual(lab: &mut Lab, trio: &Trio, scale: &Scale) -> Result<Vec<Line>> {
+    let samples = lab.compare(&trio.all(), scale.calls)?;
+    let slowest = figures(&samples, |sample| largest(&each(&sample.add, wall)));
+    Ok(vec![
+        Line::new("ADD dual stack, wall ms", of_adds(&samples, wall)).mark(Mark::TimesFloor(1.3)),
+        Line::new("ADD dual stack, CPU ms", of_adds(&samples, cpu)).mark(Mark::TimesFloor(1.3)),
+        Line::new("ADD dual stack, wall ms, slowest (a wait for DAD takes 1000)", slowest)
+            .mark(Mark::AtMost(1000.0)),
+    ])
+}
