@@ -100,6 +100,11 @@ pub enum Error {
         "bridge {0} was not made by podwire; name another, or hand it over: `ip link set dev {0} alias {ALIAS}`"
     )]
     ForeignBridge(InterfaceName),
+    /// The kernel's limit for a bridge (`BR_MAX_PORTS`).
+    #[error(
+        "bridge {0} has 1023 ports, as many as the kernel allows; let the policy give further pods another"
+    )]
+    BridgeFull(InterfaceName),
     /// The node itself would answer for the pod's address.
     #[error(
         "the node itself has the address {0}, on some interface: give the pod another, or take it away \

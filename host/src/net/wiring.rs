@@ -15,7 +15,7 @@ use super::link::{self, Interface, Veth};
 use super::namespace::Namespace;
 use super::route::{self, Hop, Route};
 use super::socket::{Request, Socket};
-use super::sysctl::{Families, Sysctl, enable_ipv6, forwarding};
+use super::sysctl::{Families, Sysctl, disable_ipv6, enable_ipv6, forwarding};
 use super::{DEFAULT_MTU, Error, Refused, address, bridge};
 
 /// What became true beyond the plan, for the CNI result.
@@ -117,7 +117,7 @@ fn create_veth(
     requests.push(link::create_veth(&veth, pod.as_fd()));
     let mut refused = host.attempt(&requests)?;
     if let Some(refusal) = refused.pop_if(|refusal| refusal.position == last) {
-        return Err(name_taken(host, pod, plan, refusal));
+        return Err(not_made(host, pod, plan, refusal));
     }
     let index = index_of(host, &plan.host_interface)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
@@ -125,12 +125,13 @@ fn create_veth(
     Ok(index)
 }
 
-/// Which of the two names the kernel meant.
-fn name_taken(host: &Socket, pod: &Namespace, plan: &Checked, refusal: Refused) -> Error {
-    if refusal.errno != Errno::EXIST {
-        return refusal.into();
+/// Which of the two names the kernel meant, or else what it said.
+fn not_made(host: &Socket, pod: &Namespace, plan: &Checked, refusal: Refused) -> Error {
+    match (refusal.errno, &plan.wiring) {
+        (Errno::EXIST, _) => taken(host, pod, plan).unwrap_or_else(|| refusal.into()),
+        (Errno::XFULL, Wiring::Bridge { bridge, .. }) => Error::BridgeFull(bridge.name.clone()),
+        _ => refusal.into(),
     }
-    taken(host, pod, plan).unwrap_or_else(|| refusal.into())
 }
 
 /// Whether one of the veth's two names is in use.
@@ -149,26 +150,43 @@ fn taken(host: &Socket, pod: &Namespace, plan: &Checked) -> Option<Error> {
 /// The host's end first: when the other end comes up, both have their carrier, and what the kernel shall
 /// not do by itself must be said before.
 fn connect(host: &mut Socket, end: Interface<'_>, pod: &Namespace, plan: &Checked) -> Result<(), Error> {
-    host.apply(&host_requests(end, plan)?)?;
+    let requests = host_requests(end, plan)?;
+    if !requests.is_empty() {
+        host.apply(&requests)?;
+    }
     pod.run(|| configure_container(plan))??;
     // Last, since it cannot be undone: others may count on it a moment later.
     forwarding(families(plan)).iter().try_for_each(|switch| switch.ensure("1").map(|_| ()))
 }
 
 fn host_requests(end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Error> {
-    let mut requests = vec![link::no_link_local(end)];
+    let mut requests = Vec::new();
     match plan.wiring {
-        Wiring::Bridge { hairpin: false, isolated: false, .. } => (),
-        Wiring::Bridge { hairpin, isolated, .. } => requests.push(link::set_port(end, hairpin, isolated)),
+        Wiring::Bridge { hairpin, isolated, .. } => {
+            requests.extend(without_ipv6(end));
+            if hairpin || isolated {
+                requests.push(link::set_port(end, hairpin, isolated));
+            }
+        }
         Wiring::Routed => {
             if families(plan).ipv6 {
                 enable_ipv6(end.name)?;
+                requests.push(link::no_link_local(end));
+            } else {
+                requests.extend(without_ipv6(end));
             }
             requests.extend(routed_addresses(plan).into_iter().map(|prefix| address::add(end, prefix)));
             requests.extend(routes_to_pod(end.index, plan).iter().map(route::add));
         }
     }
     Ok(requests)
+}
+
+/// Takes IPv6 from an end that has no use for it: with it, the kernel keeps a route for its multicast, and walks
+/// through those of all links whenever one of them goes down. Where /proc/sys is read-only, the request at least
+/// keeps the end silent.
+fn without_ipv6(end: Interface<'_>) -> Option<Request> {
+    disable_ipv6(end.name).is_err().then(|| link::no_link_local(end))
 }
 
 /// The node's routes to each of the pod's addresses.
