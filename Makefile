@@ -1,7 +1,8 @@
 # Each target does its own set-up on a fresh Debian 12 with Rust installed: see scripts/setup.
 #
 #   make build           the command for people, target/release/podwire
-#   make plugin DIR=…    what belongs into a runtime's CNI bin directory, static where possible
+#   make plugin DIR=…    what belongs into a runtime's CNI bin directory, static where possible;
+#                        with ARCH=aarch64, for nodes of that architecture
 #   make lab             three nodes, two pods each: up, ping every pair, down
 #   make test            every test; those in network namespaces and under containerd need root
 #   make bench           what an ADD and a DEL cost, beside the kernel's own work and the reference plugins;
@@ -21,8 +22,8 @@ build:
 
 plugin:
 	@test -n "$(DIR)" || { echo "name the folder: make plugin DIR=/opt/cni/bin" >&2; exit 2; }
-	scripts/setup build plugin
-	scripts/plugin "$(DIR)"
+	scripts/setup build plugin $(ARCH)
+	scripts/plugin "$(DIR)" $(ARCH)
 
 lab: build
 	scripts/lab
@@ -30,7 +31,6 @@ lab: build
 test:
 	scripts/setup build test
 	@test "$$(id -u)" -eq 0 || echo "not root: tests that need network namespaces will say that they are skipped"
-	cargo build --package podwire --bins
 	cargo test --workspace --no-fail-fast
 
 bench:

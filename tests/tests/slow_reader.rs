@@ -5,8 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use podwire_tests::network::V4;
-use podwire_tests::{Network, Node, Plugin, Pod};
+use podwire_tests::{Network, Node, Plugin, Pod, Podwire};
 use serde_json::json;
+
+const HOSTILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guests/built/hostile.wasm");
 
 /// So much that the policy's words do not fit behind it into a pipe, which takes 64 KiB (pipe(7)).
 const BEFORE: usize = 60 << 10;
@@ -18,17 +20,6 @@ fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(30), "{what}");
         std::thread::yield_now();
     }
-}
-
-/// Makes the hostile guest the policy of that name.
-fn install_hostile(node: &Node, plugin: &Plugin) {
-    let component = concat!(env!("CARGO_MANIFEST_DIR"), "/guests/built/hostile.wasm");
-    let installed = Command::new(plugin.path().with_file_name("podwire"))
-        .args(["policy", "install", component])
-        .env("PODWIRE_ROOT", node.root())
-        .output()
-        .expect("podwire lies beside the plugin");
-    assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
 }
 
 /// An ADD whose policy says more than its standard error has room for, with the end that nobody reads.
@@ -60,7 +51,7 @@ fn the_leases_are_free_while_nobody_reads_what_a_policy_says() {
     if plugin.does_not_promise("policies") {
         return;
     }
-    install_hostile(&node, &plugin);
+    Podwire::on(&node).run(&["policy", "install", HOSTILE]).done();
     let (mut blocked, reader) = add_that_is_not_read(&node, &plugin, &node.pod("blocked"));
     let has_begun = || rustix::io::ioctl_fionread(&reader).expect("a pipe") > BEFORE as u64;
     eventually("the policy's words go to standard error", has_begun);

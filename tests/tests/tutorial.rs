@@ -90,7 +90,8 @@ fn follow(commands: &str, place: &Path) -> String {
     let mut shell = Command::new("sh");
     shell.args(["-eux", "-c", commands]).current_dir(place).env("PATH", path_with_podwire());
     // What cargo and make tell the tests is no newcomer's; he has the toolchain of the folder he is in.
-    for variable in ["RUSTUP_TOOLCHAIN", "CARGO_TARGET_DIR", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"] {
+    let settings = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"];
+    for variable in settings.into_iter().chain(["RUSTUP_TOOLCHAIN"]) {
         shell.env_remove(variable);
     }
     // He waits for the compiler once, not for each test.
