@@ -4,6 +4,8 @@
 #   make plugin DIR=…    what belongs into a runtime's CNI bin directory, static where possible
 #   make lab             three nodes, two pods each: up, ping every pair, down
 #   make test            every test; those in network namespaces and under containerd need root
+#   make cost            what one call of the plugin costs, against limits and the figures on record; needs root.
+#                        RECORD=1 records anew, SYMBOLS=1 keeps the names of functions for a closer look
 #   make guests          rebuild the policies' components from source
 #   make lint            formatting, clippy, shellcheck
 
@@ -11,7 +13,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 # Where ip and nft are, which a root that came by `su` does not always look into.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: build plugin lab test guests lint
+.PHONY: build plugin lab test cost guests lint
 
 build:
 	scripts/setup build
@@ -31,12 +33,18 @@ test:
 	cargo build --package podwire --bins
 	cargo test --workspace --no-fail-fast
 
+cost:
+	scripts/setup build plugin cost
+	$(if $(SYMBOLS),CARGO_PROFILE_PLUGIN_STRIP=none) scripts/plugin target/cost-plugin
+	PODWIRE_PLUGIN=$(CURDIR)/target/cost-plugin/podwire PODWIRE_RECORD=$(RECORD) \
+		cargo test --package podwire-tests --features plugin-build --test cost --no-fail-fast
+
 guests:
 	scripts/setup guests
 	guests/build.sh
 
 lint:
 	cargo fmt --check
-	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --workspace --all-targets --features podwire-tests/plugin-build -- --deny warnings
 	cargo clippy --package podwire --no-default-features --all-targets -- --deny warnings
 	if command -v shellcheck; then scripts/shellcheck; fi
