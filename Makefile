@@ -7,6 +7,8 @@
 #   make test            every test; those in network namespaces and under containerd need root
 #   make bench           what an ADD and a DEL cost, beside the kernel's own work and the reference plugins;
 #                        BENCH=… takes its options, such as BENCH='--only add,del --markdown'
+#   make cost            what one call of the plugin costs, against limits and the figures on record; needs root.
+#                        RECORD=1 records anew, SYMBOLS=1 keeps the names of functions for a closer look
 #   make guests          rebuild the policies' components from source
 #   make lint            formatting, clippy, shellcheck
 
@@ -14,7 +16,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 # Where ip and nft are, which a root that came by `su` does not always look into.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: build plugin lab test bench guests lint
+.PHONY: build plugin lab test bench cost guests lint
 
 build:
 	scripts/setup build
@@ -39,12 +41,18 @@ bench:
 	cargo build --release --package podwire-bench
 	"$(CARGO_TARGET_DIR)/release/podwire-bench" $(BENCH)
 
+cost:
+	scripts/setup build plugin cost
+	$(if $(SYMBOLS),CARGO_PROFILE_PLUGIN_STRIP=none) scripts/plugin target/cost-plugin
+	PODWIRE_PLUGIN=$(CURDIR)/target/cost-plugin/podwire PODWIRE_RECORD=$(RECORD) \
+		cargo test --package podwire-tests --features plugin-build --test cost --no-fail-fast
+
 guests:
 	scripts/setup guests
 	guests/build.sh
 
 lint:
 	cargo fmt --check
-	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --workspace --all-targets --features podwire-tests/plugin-build -- --deny warnings
 	cargo clippy --package podwire --no-default-features --all-targets -- --deny warnings
 	if command -v shellcheck; then scripts/shellcheck; fi

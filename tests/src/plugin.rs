@@ -1,6 +1,7 @@
 //! One call of a CNI plugin, as libcni makes it: environment, standard input, and what came back.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +22,7 @@ pub const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
 pub struct Plugin {
     path: PathBuf,
     root: PathBuf,
+    before: Vec<String>,
 }
 
 impl Plugin {
@@ -29,7 +31,13 @@ impl Plugin {
         let path = std::env::var_os("PODWIRE_PLUGIN").map_or_else(beside_the_test, PathBuf::from);
         let hint = "build it with: cargo build -p podwire --bins (it must not lie in /run or /var/lib)";
         let path = path.canonicalize().unwrap_or_else(|e| panic!("{}: {e}: {hint}", path.display()));
-        Self { path, root: node.root().to_owned() }
+        Self { path, root: node.root().to_owned(), before: Vec::new() }
+    }
+
+    /// Called by way of another program, such as `strace`, that executes what its arguments end with.
+    pub fn by(&self, program: &[&str]) -> Self {
+        let before = program.iter().map(|&word| word.to_owned()).collect();
+        Self { before, ..self.clone() }
     }
 
     /// The executable file.
@@ -115,14 +123,17 @@ impl Plugin {
 
     /// Starts a call, with all its input given.
     pub fn start(&self, call: &Call) -> Running {
-        let mut child = Command::new(&self.path)
+        let mut words = self.before.iter().map(OsStr::new).chain([self.path.as_os_str()]);
+        let program = words.next().expect("the plugin itself is the last word");
+        let mut child = Command::new(program)
+            .args(words)
             .env_clear()
             .envs(&call.environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|e| panic!("{}: {e}", self.path.display()));
+            .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
         let mut stdin = child.stdin.take().expect("standard input is a pipe");
         // A plugin may end, or stop reading what is too long, before everything is written.
         stdin.write_all(&call.stdin).ok();
@@ -183,6 +194,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// The process that was started: the plugin, or the program by way of which it is called.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child can be waited for").is_some()

@@ -1,0 +1,42 @@
+//! How much a call may cost, whatever it is, and what to say if it costs more.
+
+use std::collections::BTreeMap;
+
+/// Each is a chance to wait, and some 0.2 µs without waiting; on a virtual machine more.
+const SYSTEM_CALLS: usize = 120;
+
+/// About 20 µs each on a virtual machine. A plugin written in Go takes about 1,000.
+const PAGE_FAULTS: u64 = 150;
+
+/// In KiB. A burst of pods is as many processes at once.
+const PEAK_MEMORY: u64 = 6 * 1024;
+
+/// Of the system calls, by name and in order.
+pub(crate) fn system_calls(calls: &[String]) -> Result<(), String> {
+    if calls.len() <= SYSTEM_CALLS {
+        return Ok(());
+    }
+    let mut counts = BTreeMap::<&str, usize>::new();
+    calls.iter().for_each(|call| *counts.entry(call).or_default() += 1);
+    let mut counts: Vec<_> = counts.into_iter().map(|(call, count)| format!("{count:>4} {call}")).collect();
+    counts.sort_by(|a, b| b.cmp(a));
+    Err(format!(
+        "{} system calls, at most {SYSTEM_CALLS} are allowed:\n{}\nin order: {}",
+        calls.len(),
+        counts.join("\n"),
+        calls.join(" ")
+    ))
+}
+
+pub(crate) fn page_faults(faults: u64) -> Result<(), String> {
+    at_most(PAGE_FAULTS, faults, "page faults")
+}
+
+/// In KiB.
+pub(crate) fn peak_memory(kib: u64) -> Result<(), String> {
+    at_most(PEAK_MEMORY, kib, "KiB of memory")
+}
+
+fn at_most(limit: u64, found: u64, what: &str) -> Result<(), String> {
+    if found <= limit { Ok(()) } else { Err(format!("{found} {what}, at most {limit} are allowed")) }
+}
