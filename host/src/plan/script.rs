@@ -52,6 +52,9 @@ pub fn node(plan: &NodePlan, cluster: &[IpNet]) -> String {
     script.text
 }
 
+/// Else the kernel makes one for each processor, none of which would be used.
+const ONE_QUEUE: &str = "numtxqueues 1 numrxqueues 1";
+
 struct Script {
     text: String,
 }
@@ -85,7 +88,7 @@ impl Script {
         self.line(format_args!("    ip link set dev {name} alias {ALIAS} addrgenmode none"));
         self.line(format_args!("}}"));
         if has_ipv6(&bridge.addresses) {
-            self.enable_ipv6("", bridge.name.as_str());
+            self.ipv6("", &bridge.name, true);
         }
         self.line(format_args!("ip link set dev {name}{} up", mtu(bridge.mtu)));
         for address in bridge_addresses(bridge, mac) {
@@ -96,10 +99,15 @@ impl Script {
     fn veth(&mut self, plan: &Checked) {
         let (host, container) = (name(&plan.host_interface), name(&plan.container_interface));
         let mtu = self.veth_mtu(plan);
-        let (host_mac, mac) = (plan.host_mac, plan.mac);
-        self.line(format_args!("ip link add name {host} address {host_mac}{mtu} group {GROUP} type veth \\"));
-        self.line(format_args!("    peer name {container} address {mac}{mtu} netns \"$NETNS\""));
-        self.line(format_args!("ip link set dev {host} addrgenmode none"));
+        self.line(format_args!(
+            "ip link add name {host} {ONE_QUEUE} address {}{mtu} group {GROUP} type veth \\",
+            plan.host_mac
+        ));
+        self.line(format_args!(
+            "    peer name {container} {ONE_QUEUE} address {}{mtu} netns \"$NETNS\"",
+            plan.mac
+        ));
+        self.host_ipv6(plan);
         if let Wiring::Bridge { bridge, hairpin, isolated } = &plan.wiring {
             self.line(format_args!("ip link set dev {host} master {}", name(&bridge.name)));
             for (wanted, flag) in [(hairpin, "hairpin"), (isolated, "isolated")] {
@@ -109,6 +117,17 @@ impl Script {
             }
         }
         self.line(format_args!("ip link set dev {host} up"));
+    }
+
+    /// Only a routed pod's end has a use for it.
+    fn host_ipv6(&mut self, plan: &Checked) {
+        let host = &plan.host_interface;
+        if plan.wiring == Wiring::Routed && has_ipv6_address(plan) {
+            self.ipv6("", host, true);
+            self.line(format_args!("ip link set dev {} addrgenmode none", name(host)));
+        } else {
+            self.ipv6("", host, false);
+        }
     }
 
     /// The plan's, or the bridge's, which may be there already with one of its own.
@@ -133,8 +152,8 @@ impl Script {
             let setting = format!("{path}={value}");
             self.line(format_args!("ip netns exec \"$NETNS\" sysctl -qw {}", word(&setting)));
         }
-        if plan.addresses.iter().any(|a| a.prefix.addr().is_ipv6()) {
-            self.enable_ipv6("ip netns exec \"$NETNS\" ", plan.container_interface.as_str());
+        if has_ipv6_address(plan) {
+            self.ipv6("ip netns exec \"$NETNS\" ", &plan.container_interface, true);
         } else {
             self.line(format_args!("ip -n \"$NETNS\" link set dev {name} addrgenmode none"));
         }
@@ -152,9 +171,6 @@ impl Script {
 
     fn routed(&mut self, plan: &Checked) {
         let host = name(&plan.host_interface);
-        if plan.addresses.iter().any(|a| a.prefix.addr().is_ipv6()) {
-            self.enable_ipv6("", plan.host_interface.as_str());
-        }
         for address in routed_addresses(plan) {
             self.line(format_args!("ip address add {address} dev {host}{}", flags(&address)));
         }
@@ -165,8 +181,8 @@ impl Script {
     }
 
     /// In the namespace that `within` leads to. With slashes, for the name may have dots.
-    fn enable_ipv6(&mut self, within: &str, interface: &str) {
-        let setting = format!("net/ipv6/conf/{interface}/disable_ipv6=0");
+    fn ipv6(&mut self, within: &str, interface: &InterfaceName, on: bool) {
+        let setting = format!("net/ipv6/conf/{}/disable_ipv6={}", interface.as_str(), u8::from(!on));
         self.line(format_args!("{within}sysctl -qw {}", word(&setting)));
     }
 
@@ -193,6 +209,10 @@ impl Script {
         let metric = route.metric.map(|m| format!(" metric {m}")).unwrap_or_default();
         self.line(format_args!("ip route add {to}{metric} proto {PROTOCOL}"));
     }
+}
+
+fn has_ipv6_address(plan: &Checked) -> bool {
+    plan.addresses.iter().any(|address| address.prefix.addr().is_ipv6())
 }
 
 fn name(interface: &InterfaceName) -> Cow<'_, str> {
@@ -255,9 +275,9 @@ ip link set dev cni0 up
 ip address replace 10.244.1.1/24 dev cni0
 # the veth, its peer made directly in the pod
 MTU=$(ip -o link show dev cni0 | grep -o 'mtu [0-9]*')
-ip link add name pw538f587a2365 address 0e:58:5f:38:bb:cd $MTU group 1886873970 type veth \\
-    peer name eth0 address 0a:58:0a:f4:01:02 $MTU netns \"$NETNS\"
-ip link set dev pw538f587a2365 addrgenmode none
+ip link add name pw538f587a2365 numtxqueues 1 numrxqueues 1 address 0e:58:5f:38:bb:cd $MTU group 1886873970 type veth \\
+    peer name eth0 numtxqueues 1 numrxqueues 1 address 0a:58:0a:f4:01:02 $MTU netns \"$NETNS\"
+sysctl -qw net/ipv6/conf/pw538f587a2365/disable_ipv6=1
 ip link set dev pw538f587a2365 master cni0
 ip link set dev pw538f587a2365 type bridge_slave hairpin on
 ip link set dev pw538f587a2365 up
