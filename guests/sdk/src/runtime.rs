@@ -14,6 +14,11 @@ use crate::log;
 /// Of linear memory, in bytes.
 const PAGE: usize = 65_536;
 
+unsafe extern "C" {
+    /// Where the linker has placed nothing any more.
+    safe static __heap_base: u8;
+}
+
 #[global_allocator]
 static ARENA: Arena = Arena { next: Cell::new(0), end: Cell::new(0) };
 
@@ -45,8 +50,9 @@ impl Arena {
 
     fn give(&self, layout: Layout) -> Option<usize> {
         if self.next.get() == 0 {
-            // Beyond the data and the stack, which the linker placed.
-            self.next.set(memory_size::<0>() * PAGE);
+            // Behind the data and the stack, in what they leave of their last page.
+            self.next.set((&raw const __heap_base).addr());
+            self.end.set(memory_size::<0>() * PAGE);
         }
         let start = self.next.get().checked_next_multiple_of(layout.align())?;
         let end = start.checked_add(layout.size())?;
