@@ -19,7 +19,6 @@ mod tests;
 pub use proposal::propose;
 
 use std::io::Write as _;
-use std::process::ExitCode;
 
 use crate::cni::{self, Input, Request};
 use crate::names::PolicyName;
@@ -32,18 +31,16 @@ pub fn is_called_by_a_runtime() -> bool {
 }
 
 /// Answers the call for which this process was started: one JSON document, or for success without a result
-/// none, on standard output; what policies say to the operator on standard error.
-pub fn main() -> ExitCode {
+/// none, on standard output; what policies say to the operator on standard error. Returns whether it was a
+/// success, and could be told.
+pub fn main() -> bool {
     let input = Input::from_process();
-    let (answer, code) = match answer(&State::new(None), &input) {
-        Ok(answer) => (answer, ExitCode::SUCCESS),
-        Err(error) => (error.to_json(), ExitCode::FAILURE),
+    let (answer, success) = match answer(&State::new(None), &input) {
+        Ok(answer) => (answer, true),
+        Err(error) => (error.to_json(), false),
     };
     let mut output = std::io::stdout().lock();
-    match output.write_all(answer.as_bytes()).and_then(|()| output.flush()) {
-        Ok(()) => code,
-        Err(_) => ExitCode::FAILURE,
-    }
+    success & output.write_all(answer.as_bytes()).and_then(|()| output.flush()).is_ok()
 }
 
 /// Answers one call; the text for standard output.

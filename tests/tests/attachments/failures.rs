@@ -95,3 +95,20 @@ fn a_link_that_is_no_bridge_is_refused_and_left_alone() {
     before.assert_unchanged();
     assert_eq!(pod.namespace.run(|| kernel::link("eth0")), None);
 }
+
+#[test]
+fn what_is_said_to_closed_standard_files_is_written_nowhere() {
+    let Some(bench) = Bench::new() else { return };
+    if bench.plugin.does_not_promise("to leave other files alone when standard files are closed") {
+        return;
+    }
+    let network = Network::new("1.0.0", &[crate::SMALL]);
+    let pod = bench.node.pod("a");
+    let closed = bench.plugin.by(&["sh", "-c", r#"exec "$0" >&- 2>&-"#]);
+    for _ in 0..2 {
+        // Whatever file had taken their numbers could not have been written to, or would be damaged by it.
+        assert_eq!(closed.add(&network, &pod).exit, Some(0));
+        assert_eq!(closed.del(&network, &pod).exit, Some(0));
+    }
+    bench.assert_all_free(&network);
+}
