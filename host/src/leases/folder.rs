@@ -46,6 +46,7 @@ fn is_boot_id(text: &str) -> bool {
 pub(super) struct Folder {
     path: PathBuf,
     handle: OwnedFd,
+    identity: (u64, u64),
 }
 
 impl Folder {
@@ -67,7 +68,8 @@ impl Folder {
             Ok(handle) => {
                 // LMDB believes whatever its file says.
                 state::trusted(path)?;
-                Ok(Some(Self { path: path.to_owned(), handle }))
+                let found = fstat(&handle).map_err(|errno| fail("inspect", path)(errno.into()))?;
+                Ok(Some(Self { path: path.to_owned(), handle, identity: (found.st_dev, found.st_ino) }))
             }
         }
     }
@@ -94,9 +96,8 @@ impl Folder {
     }
 
     /// The same for every path that leads here.
-    pub(super) fn identity(&self) -> Result<(u64, u64), Error> {
-        let stat = fstat(&self.handle).map_err(|errno| fail("inspect", &self.path)(errno.into()))?;
-        Ok((stat.st_dev, stat.st_ino))
+    pub(super) fn identity(&self) -> (u64, u64) {
+        self.identity
     }
 
     /// Where the environment of a boot belongs.

@@ -2,13 +2,14 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use heed::types::Bytes;
 use heed::{CommitOrAbort, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::fs::{Mode, OFlags, open};
 
 use super::folder::{self, Folder};
 use super::{Error, Snapshot, Transaction, Turn};
@@ -16,6 +17,9 @@ use crate::names::AttachmentId;
 
 /// Only address space: the file is as large as what was written, some 100 MiB for 60,000 attachments.
 const MAP_SIZE: usize = 1 << 30;
+
+/// LMDB's name for its file.
+const DATA: &str = "data.mdb";
 
 /// Where rows are.
 pub(super) type Table = heed::Database<'static, Bytes, Bytes>;
@@ -74,7 +78,7 @@ impl Store {
 
     /// What this process has open already.
     fn opened(folder: &Folder, boot: &str) -> Result<Option<Self>, Error> {
-        let identity = folder.identity()?;
+        let identity = folder.identity();
         let opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |((other, other_boot), _): &&(Key, Self)| *other == identity && other_boot == boot;
         Ok(opened.iter().find(same).map(|(_, store)| *store))
@@ -93,7 +97,7 @@ impl Store {
     }
 
     fn keep(boot: &str, environment: Environment) -> Result<Self, Error> {
-        let key = (environment.folder.identity()?, boot.to_owned());
+        let key = (environment.folder.identity(), boot.to_owned());
         let store = Self { environment: Box::leak(Box::new(environment)) };
         OPENED.lock().unwrap_or_else(PoisonError::into_inner).push((key, store));
         Ok(store)
@@ -116,7 +120,7 @@ impl Store {
 
     /// Waits until no other call about the attachment is under way: to be taken before any transaction.
     pub fn turn(&self, id: &AttachmentId) -> Result<Turn, Error> {
-        let data = self.environment.path.join("data.mdb");
+        let data = self.environment.path.join(DATA);
         let fail = |source| Error::Folder { what: "lock an attachment in", path: data.clone(), source };
         Turn::take(&data, id).map_err(fail)
     }
@@ -149,7 +153,8 @@ impl Environment {
         // SAFETY: the file lies in a folder that only root can write to, which `Folder` makes sure of, and
         // only LMDB writes to it, under that lock.
         let lmdb = unsafe { options.open(at) }.map_err(fail)?;
-        let data = lmdb.try_clone_inner_file().map_err(fail)?;
+        let data = open(at.join(DATA), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let data = data.map(File::from).map_err(|errno| fail(io::Error::from(errno).into()))?;
         let table = table(&lmdb, &data).map_err(fail)?;
         Ok(Self { lmdb, table, folder, path, map_size, data })
     }
@@ -192,9 +197,11 @@ fn fill(lmdb: &heed::Env<WithoutTls>, data: &File) -> heed::Result<()> {
     Ok(())
 }
 
-/// Nanoseconds since the boot, sleep included.
+/// Nanoseconds since the boot, sleep included. By libc, which asks without a system call also where it is static.
 fn now() -> u64 {
-    let time = clock_gettime(ClockId::Boottime);
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: libc writes one such structure, which outlives the call. The clock is there since Linux 2.6.39.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
