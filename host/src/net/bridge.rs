@@ -66,7 +66,7 @@ impl Lacks {
 /// The requests that give a bridge what it lacks. Whoever finds it unfinished finishes it: the process that
 /// made it may have been killed. IPv6 may be off on a finished one too, if it had no such address before.
 pub fn settle(found: &Link, plan: &Bridge) -> Result<Vec<Request>, Error> {
-    if has_ipv6(&plan.addresses) {
+    if has_ipv6(&plan.addresses) && !found.has_ipv6 {
         enable_ipv6(&found.name)?;
     }
     let lacks = Lacks::of(found, plan);

@@ -101,7 +101,7 @@ fn read_bridge(host: &mut Socket, plan: &Bridge) -> Result<Option<(Link, Vec<IpN
 fn namespace_number(host: &mut Socket, other: &Namespace) -> Result<Option<i32>, Error> {
     let mut message = NsidMessage::default();
     message.attributes.push(NsidAttribute::Fd(other.as_fd().as_raw_fd() as u32));
-    let number = host.get(&RouteNetlinkMessage::GetNsId(message), "name the container's namespace", nsid)?;
+    let number = host.get(RouteNetlinkMessage::GetNsId(message), "name the container's namespace", nsid)?;
     Ok(number.flatten())
 }
 

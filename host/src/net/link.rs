@@ -21,6 +21,7 @@ use crate::plan::marks::{ALIAS, GROUP};
 use super::Error;
 use super::frame::Frame;
 use super::socket::{Request, Socket};
+use super::sysctl::Families;
 
 /// An interface to act on: the kernel wants its index, the operator its name.
 #[derive(Debug, Clone, Copy)]
@@ -179,6 +180,10 @@ pub struct Link {
     pub group: u32,
     /// Its alias.
     pub alias: Option<String>,
+    /// The families of which it forwards what it receives.
+    pub forwards: Families,
+    /// Whether it is known to have IPv6.
+    pub has_ipv6: bool,
 }
 
 impl Link {
@@ -227,12 +232,41 @@ impl Link {
             IFLA_MASTER => self.master = Some(parse_u32(value)?),
             IFLA_LINKINFO => self.kind = info_kind(value)?,
             IFLA_IFALIAS => self.alias = Some(parse_string(value)?),
+            IFLA_AF_SPEC => self.take_families(value)?,
             IFLA_GROUP => self.group = parse_u32(value)?,
             IFLA_LINK_NETNSID => self.peer_namespace = Some(parse_i32(value)?),
             _ => (),
         }
         Ok(())
     }
+
+    /// What sysctl(8) would say of it, told without being asked.
+    fn take_families(&mut self, specific: &[u8]) -> Result<(), DecodeError> {
+        for family in NlasIterator::new(specific) {
+            let family = family?;
+            match family.kind() {
+                AF_INET => self.forwards.ipv4 = is_on(family.value(), IFLA_INET_CONF, IPV4_FORWARDING)?,
+                AF_INET6 => {
+                    self.forwards.ipv6 = is_on(family.value(), IFLA_INET6_CONF, IPV6_FORWARDING)?;
+                    self.has_ipv6 = !is_on(family.value(), IFLA_INET6_CONF, IPV6_DISABLED)?;
+                }
+                _ => (),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A switch of an interface, out of the list in which the kernel has all of a family.
+fn is_on(family: &[u8], list: u16, switch: usize) -> Result<bool, DecodeError> {
+    for attribute in NlasIterator::new(family) {
+        let attribute = attribute?;
+        if attribute.kind() == list {
+            let value = attribute.value().get(4 * switch..).and_then(|rest| rest.first_chunk());
+            return Ok(value.is_some_and(|value| u32::from_ne_bytes(*value) != 0));
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the message says that the link of that index is no longer there. A bridge says something alike of a
@@ -253,9 +287,19 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
 const IFLA_GROUP: u16 = 27;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const IFLA_INET_CONF: u16 = 1;
+const IFLA_INET6_CONF: u16 = 2;
+/// `IPV4_DEVCONF_FORWARDING` of linux/ip.h, which counts from 1.
+const IPV4_FORWARDING: usize = 0;
+/// `DEVCONF_FORWARDING` and `DEVCONF_DISABLE_IPV6` of linux/ipv6.h, which counts from 0.
+const IPV6_FORWARDING: usize = 0;
+const IPV6_DISABLED: usize = 26;
 
 fn info_kind(info: &[u8]) -> Result<Option<String>, DecodeError> {
     for attribute in NlasIterator::new(info) {
@@ -269,8 +313,18 @@ fn info_kind(info: &[u8]) -> Result<Option<String>, DecodeError> {
 
 /// The link of that name.
 pub fn find(socket: &mut Socket, name: &InterfaceName) -> Result<Option<Link>, Error> {
-    let attributes = vec![LinkAttribute::IfName(name.to_string()), without_statistics()];
-    socket.get(&question(attributes), "find an interface by its name", Link::decode)
+    let asked = socket.ask(&[by_name(name)])?;
+    found(socket, asked)
+}
+
+/// Asks for the link of that name.
+pub(super) fn by_name(name: &InterfaceName) -> RouteNetlinkMessage {
+    question(vec![LinkAttribute::IfName(name.to_string()), without_statistics()])
+}
+
+/// What the kernel says to [`by_name`].
+pub(super) fn found(socket: &mut Socket, asked: u32) -> Result<Option<Link>, Error> {
+    socket.answer(asked, "find an interface by its name", Link::decode)
 }
 
 /// All bridges.

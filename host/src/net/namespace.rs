@@ -7,14 +7,11 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, fstat, fstatfs, open};
+use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::sys;
-
-/// `NSFS_MAGIC` of linux/magic.h.
-const NSFS_MAGIC: u64 = 0x6e73_6673;
 
 /// The calling thread's network namespace. Not /proc/self: that is the first thread's.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -144,13 +141,11 @@ impl Drop for Home {
 }
 
 fn check_kind(file: &OwnedFd, path: &Path) -> Result<(), NamespaceError> {
-    let failed = |errno| unusable(path, errno);
-    if fstatfs(file).map_err(failed)?.f_type as u64 != NSFS_MAGIC {
-        return Err(NamespaceError::NotANamespace(path.to_owned()));
-    }
-    match sys::namespace_kind(file.as_fd()).map_err(failed)? {
-        libc::CLONE_NEWNET => Ok(()),
-        other => Err(NamespaceError::OtherKind { path: path.to_owned(), kind: kind_name(other) }),
+    match sys::namespace_kind(file.as_fd()) {
+        Ok(libc::CLONE_NEWNET) => Ok(()),
+        Ok(other) => Err(NamespaceError::OtherKind { path: path.to_owned(), kind: kind_name(other) }),
+        // Files of any other kind do not know the question.
+        Err(_) => Err(NamespaceError::NotANamespace(path.to_owned())),
     }
 }
 

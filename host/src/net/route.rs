@@ -200,15 +200,20 @@ fn of_family(socket: &mut Socket, family: AddressFamily) -> Result<Vec<Found>, E
     socket.dump(&RouteNetlinkMessage::GetRoute(message), "routes", decode)
 }
 
-/// Whether the node answers for the address itself: whether its route there is a local one.
-pub fn is_local(socket: &mut Socket, address: IpAddr) -> Result<bool, Error> {
+/// Asks for the way to an address.
+pub(super) fn to(address: IpAddr) -> RouteNetlinkMessage {
     let host = IpNet::from(address);
     let mut message = RouteMessage::default();
     message.header.address_family = family(address);
     message.header.destination_prefix_length = host.prefix_len();
     message.attributes.push(RouteAttribute::Destination(address.into()));
+    RouteNetlinkMessage::GetRoute(message)
+}
+
+/// What the kernel says to [`to`]: whether the node answers for the address itself, its route being a local one.
+pub(super) fn is_local(socket: &mut Socket, asked: u32) -> Result<bool, Error> {
     let kind = |body: &[u8]| Ok(RouteHeader::parse(body)?.kind);
-    match socket.get(&RouteNetlinkMessage::GetRoute(message), "look a route up", kind) {
+    match socket.answer(asked, "look a route up", kind) {
         Ok(kind) => Ok(kind == Some(RouteType::Local)),
         // There is none, or it leads nowhere.
         Err(Error::Refused(_)) => Ok(false),

@@ -21,8 +21,9 @@ use super::frame::{Frame, append, frames};
 use super::sys;
 use super::{Error, Refused};
 
-/// The kernel fills at most so much of a buffer in one answer (`NLMSG_GOODSIZE`, af_netlink.c).
-const RECEIVED_AT_ONCE: usize = 32 * 1024;
+/// Twice what the kernel takes for one answer (`NLMSG_GOODSIZE`); of a table, it hands over as much at once as
+/// finds room here.
+const RECEIVED_AT_ONCE: usize = 16 * 1024;
 
 /// Requests in one send. A plan's limits keep below it; a node's routes may not. Each refusal takes up to
 /// a kilobyte of the socket's receive buffer (212,992 bytes), and one that finds no room is lost.
@@ -111,14 +112,33 @@ impl Socket {
     /// Asks for one thing. None if there is no such thing.
     pub fn get<T>(
         &mut self,
-        question: &impl NetlinkSerializable,
+        question: RouteNetlinkMessage,
         step: &str,
         decode: impl Fn(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<Option<T>, Error> {
-        let asked = self.next();
-        let mut bytes = Vec::with_capacity(128);
-        append(&mut bytes, question, NLM_F_REQUEST, asked);
-        self.send(&bytes)?;
+        let asked = self.ask(&[question])?;
+        self.answer(asked, step, decode)
+    }
+
+    /// Asks for several things in one send. Returns the first question's sequence number; the others' follow.
+    pub(super) fn ask(&mut self, questions: &[RouteNetlinkMessage]) -> Result<u32, Error> {
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::with_capacity(256);
+        questions.iter().for_each(|question| append(&mut bytes, question, NLM_F_REQUEST, self.next()));
+        if !bytes.is_empty() {
+            self.send(&bytes)?;
+        }
+        Ok(first)
+    }
+
+    /// The answer to a question of [`Socket::ask`], whose answers are taken in the same order. None if there is
+    /// no such thing.
+    pub(super) fn answer<T>(
+        &mut self,
+        asked: u32,
+        step: &str,
+        decode: impl Fn(&[u8]) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, Error> {
         loop {
             self.receive()?;
             let Some(frame) = frames(&self.received).find(|frame| frame.sequence == asked) else { continue };

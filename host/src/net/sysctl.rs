@@ -1,11 +1,11 @@
 //! Settings below /proc/sys/net, of the network namespace in which the calling thread is.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{retry_on_intr, write};
 
 use super::Error;
 use crate::state;
@@ -26,6 +26,11 @@ impl Families {
             IpAddr::V4(_) => Self { ipv4: true, ..families },
             IpAddr::V6(_) => Self { ipv6: true, ..families },
         })
+    }
+
+    /// Those of these that are not among the others.
+    pub fn without(self, others: Self) -> Self {
+        Self { ipv4: self.ipv4 && !others.ipv4, ipv6: self.ipv6 && !others.ipv6 }
     }
 }
 
@@ -60,8 +65,9 @@ impl Sysctl {
     /// Sets it.
     pub fn set(&self, value: &str) -> Result<(), Error> {
         let failed = |error| Error::Sysctl { name: self.name(), value: value.to_owned(), error };
-        let mut file = OpenOptions::new().write(true).open(&self.path).map_err(failed)?;
-        file.write_all(value.as_bytes()).map_err(failed)
+        let file = open(self.path.as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        let written = file.and_then(|file| retry_on_intr(|| write(&file, value.as_bytes())));
+        written.map(|_| ()).map_err(|errno| failed(errno.into()))
     }
 
     /// Sets it unless it is so already: /proc/sys may be read-only where nothing needs to be written.

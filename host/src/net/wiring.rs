@@ -11,7 +11,7 @@ use crate::names::{InterfaceName, MacAddress};
 use crate::plan::derived::routed_addresses;
 use crate::plan::{Checked, Wiring};
 
-use super::link::{self, Interface, Veth};
+use super::link::{self, Interface, Link, Veth};
 use super::namespace::Namespace;
 use super::route::{self, Hop, Route};
 use super::socket::{Request, Socket};
@@ -48,38 +48,57 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     if host.index_of(plan.host_interface.as_str())?.is_some() {
         return Err(Error::HostInterfaceTaken(plan.host_interface.clone()));
     }
-    refuse_addresses_of_node(&mut host, plan)?;
-    let (wired, master, before) = prepare(&mut host, pod, plan)?;
+    let found = look_around(&mut host, plan)?;
+    let Prepared { wired, master, before, forwards } = prepare(&mut host, pod, plan, found)?;
     let index = create_veth(&mut host, pod, plan, wired.mtu, master, before)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
-    match connect(&mut host, end, pod, plan) {
+    match connect(&mut host, end, pod, plan, forwards) {
         Ok(()) => Ok(wired),
         Err(error) => Err(undo(&mut host, end, plan, error)),
     }
 }
 
-/// No lease knows of an address that an operator gave to an interface, or that a bridge still carries from a
-/// plan whose pods are gone.
-fn refuse_addresses_of_node(host: &mut Socket, plan: &Checked) -> Result<(), Error> {
-    for address in plan.addresses.iter().map(|address| address.prefix.addr()) {
-        if route::is_local(host, address)? {
+/// The bridge, if it is there. An error if the node itself has one of the addresses: no lease knows of one that
+/// an operator gave to an interface, or that a bridge still carries from a plan whose pods are gone.
+fn look_around(host: &mut Socket, plan: &Checked) -> Result<Option<Link>, Error> {
+    let addresses = || plan.addresses.iter().map(|address| address.prefix.addr());
+    let bridge = match &plan.wiring {
+        Wiring::Bridge { bridge, .. } => Some(&bridge.name),
+        Wiring::Routed => None,
+    };
+    let questions: Vec<_> = addresses().map(route::to).chain(bridge.map(link::by_name)).collect();
+    let mut asked = host.ask(&questions)?..;
+    for (address, asked) in addresses().zip(&mut asked) {
+        if route::is_local(host, asked)? {
             return Err(Error::AddressOfNode(address));
         }
     }
-    Ok(())
+    let Some((name, asked)) = bridge.zip(asked.next()) else { return Ok(None) };
+    link::found(host, asked)?.map(|found| bridge::check(found, name)).transpose()
 }
 
-/// What the result will say, the bridge's index, and the requests that give the bridge what it lacks.
+/// What is known before the veth is made.
+struct Prepared {
+    wired: Wired,
+    /// The bridge's index.
+    master: Option<u32>,
+    /// What gives the bridge what it lacks.
+    before: Vec<Request>,
+    /// Of which families the node forwards the pods' packets already.
+    forwards: Families,
+}
+
 fn prepare(
     host: &mut Socket,
     pod: &Namespace,
     plan: &Checked,
-) -> Result<(Wired, Option<u32>, Vec<Request>), Error> {
+    found: Option<Link>,
+) -> Result<Prepared, Error> {
     let Wiring::Bridge { bridge: planned, .. } = &plan.wiring else {
-        let mtu = plan.mtu.unwrap_or(DEFAULT_MTU);
-        return Ok((Wired { mtu, bridge: None }, None, Vec::new()));
+        let wired = Wired { mtu: plan.mtu.unwrap_or(DEFAULT_MTU), bridge: None };
+        return Ok(Prepared { wired, master: None, before: Vec::new(), forwards: Families::default() });
     };
-    let found = match bridge::find(host, &planned.name)? {
+    let found = match found {
         Some(found) => found,
         None => {
             // What the kernel would say of the veth: no bridge is made for one that cannot be.
@@ -88,11 +107,12 @@ fn prepare(
         }
     };
     let mac = found.hardware_address();
-    let mut requests = bridge::settle(&found, planned)?;
-    requests.extend(bridge::ensure_addresses(found.interface(), mac, planned));
+    let mut before = bridge::settle(&found, planned)?;
+    before.extend(bridge::ensure_addresses(found.interface(), mac, planned));
     let mtu = planned.mtu.unwrap_or(found.mtu);
     let bridge = WiredBridge { name: planned.name.clone(), mac, mtu };
-    Ok((Wired { mtu: plan.mtu.unwrap_or(mtu), bridge: Some(bridge) }, Some(found.index), requests))
+    let wired = Wired { mtu: plan.mtu.unwrap_or(mtu), bridge: Some(bridge) };
+    Ok(Prepared { wired, master: Some(found.index), before, forwards: found.forwards })
 }
 
 /// Has the veth made together with the requests `before` it, and returns the host end's index.
@@ -149,14 +169,20 @@ fn taken(host: &Socket, pod: &Namespace, plan: &Checked) -> Option<Error> {
 
 /// The host's end first: when the other end comes up, both have their carrier, and what the kernel shall
 /// not do by itself must be said before.
-fn connect(host: &mut Socket, end: Interface<'_>, pod: &Namespace, plan: &Checked) -> Result<(), Error> {
+fn connect(
+    host: &mut Socket,
+    end: Interface<'_>,
+    pod: &Namespace,
+    plan: &Checked,
+    forwards: Families,
+) -> Result<(), Error> {
     let requests = host_requests(end, plan)?;
     if !requests.is_empty() {
         host.apply(&requests)?;
     }
     pod.run(|| configure_container(plan))??;
     // Last, since it cannot be undone: others may count on it a moment later.
-    forwarding(families(plan)).iter().try_for_each(|switch| switch.ensure("1").map(|_| ()))
+    forwarding(families(plan).without(forwards)).iter().try_for_each(|switch| switch.ensure("1").map(|_| ()))
 }
 
 fn host_requests(end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Error> {

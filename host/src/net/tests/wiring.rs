@@ -46,6 +46,20 @@ fn a_bridged_pod_is_as_planned() {
 }
 
 #[test]
+fn forwarding_that_somebody_switched_off_is_on_again_with_the_next_pod() {
+    isolated(|| {
+        let switches = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"].map(Sysctl::named);
+        for number in 2..5 {
+            let _pod = wired(&bridged(number, &[V4, V6]));
+            for switch in &switches {
+                assert_eq!(switch.get().as_deref(), Some("1"), "{}", switch.name());
+                switch.set("0").expect("set");
+            }
+        }
+    });
+}
+
+#[test]
 fn each_end_has_one_queue_however_many_processors_there_are() {
     isolated(|| {
         let pod = wired(&bridged(2, &[V4]));
