@@ -21,7 +21,8 @@ pub const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
 #[derive(Debug, Clone)]
 pub struct Plugin {
     path: PathBuf,
-    root: PathBuf,
+    /// None: where it lies on a node.
+    root: Option<PathBuf>,
     before: Vec<String>,
 }
 
@@ -31,7 +32,12 @@ impl Plugin {
         let path = std::env::var_os("PODWIRE_PLUGIN").map_or_else(beside_the_test, PathBuf::from);
         let hint = "build it with: cargo build -p podwire --bins (it must not lie in /run or /var/lib)";
         let path = path.canonicalize().unwrap_or_else(|e| panic!("{}: {e}: {hint}", path.display()));
-        Self { path, root: node.root().to_owned(), before: Vec::new() }
+        Self { path, root: Some(node.root().to_owned()), before: Vec::new() }
+    }
+
+    /// With podwire's state where it lies on a node: in /run and /var/lib, which are the test node's own.
+    pub fn in_system_folders(self) -> Self {
+        Self { root: None, ..self }
     }
 
     /// Called by way of another program, such as `strace`, that executes what its arguments end with.
@@ -113,7 +119,11 @@ impl Plugin {
 
     /// A call that is not about a pod.
     pub fn verb(&self, command: &str) -> Call {
-        Call::new(command).env("PODWIRE_ROOT", &self.root.display().to_string())
+        let call = Call::new(command);
+        match &self.root {
+            Some(root) => call.env("PODWIRE_ROOT", &root.display().to_string()),
+            None => call,
+        }
     }
 
     /// Makes a call and waits for its end.

@@ -50,34 +50,34 @@ impl Case {
 /// The optimised plugin: any other has other costs.
 fn plugin(node: &Node) -> Plugin {
     assert!(std::env::var_os("PODWIRE_PLUGIN").is_some(), "PODWIRE_PLUGIN names no plugin: use `make cost`");
-    Plugin::under_test(node)
+    Plugin::under_test(node).in_system_folders()
 }
 
 /// Measures each case on a node of its own, and panics with all that they complain of.
-fn assert_each(measure: impl Fn(&Plugin, &Call) -> Result<(), String>) {
+fn assert_each(measure: impl Fn(Case, &Plugin, &Call) -> Result<(), String>) {
     let mut complaints = Vec::new();
     for case in Case::ALL {
         let Some(node) = Node::enter() else { return };
         let plugin = plugin(&node);
         let call = case.prepare(&node, &plugin);
-        complaints.extend(measure(&plugin, &call).err().map(|why| format!("{}: {why}", case.name())));
+        complaints.extend(measure(case, &plugin, &call).err().map(|why| format!("{}: {why}", case.name())));
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
 #[test]
 fn a_call_makes_few_system_calls() {
-    assert_each(|plugin, call| limits::system_calls(&measure::system_calls(plugin, call)));
+    assert_each(|case, plugin, call| limits::system_calls(case, &measure::system_calls(plugin, call)));
 }
 
 #[test]
 fn a_call_touches_few_pages() {
-    assert_each(|plugin, call| limits::page_faults(measure::page_faults(plugin, call)));
+    assert_each(|_, plugin, call| limits::page_faults(measure::page_faults(plugin, call)));
 }
 
 #[test]
 fn a_call_takes_little_memory() {
-    assert_each(|plugin, call| limits::peak_memory(measure::peak_memory(plugin, call)));
+    assert_each(|_, plugin, call| limits::peak_memory(measure::peak_memory(plugin, call)));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_call_executes_the_instructions_on_record() {
     let mut figures = Figures::default();
     for case in Case::ALL {
         let Some(node) = Node::enter() else { return };
-        let (plugin, valgrind) = (plugin(&node), Valgrind::enter());
+        let (plugin, valgrind) = (plugin(&node), Valgrind);
         let call = case.prepare(&node, &valgrind.runs(&plugin));
         figures.insert(case.name(), valgrind.instructions(&plugin, &call, case.name()));
     }

@@ -5,9 +5,6 @@ use std::path::{Path, PathBuf};
 
 use podwire_tests::{Call, Outcome, Plugin};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
 
 /// The names of the system calls, in order.
 pub(crate) fn system_calls(plugin: &Plugin, call: &Call) -> Vec<String> {
@@ -42,24 +39,9 @@ pub(crate) fn peak_memory(plugin: &Plugin, call: &Call) -> u64 {
 
 /// Valgrind's processor. It has fewer features than most: a policy's code is not the one that runs without
 /// valgrind, so the first call of a node compiles it under valgrind, and all that follow run there too.
-pub(crate) struct Valgrind(());
+pub(crate) struct Valgrind;
 
 impl Valgrind {
-    /// Keeps the thread's children from asking the kernel where its vDSO is (PR_GET_AUXV, Linux 6.4), which
-    /// valgrind has unmapped: they look into /proc/self/auxv, as on an older kernel, and valgrind answers.
-    pub(crate) fn enter() -> Self {
-        const PR_GET_AUXV: u64 = 0x4155_5856;
-        let asked = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, PR_GET_AUXV);
-        let rule = SeccompRule::new(vec![asked.expect("prctl has arguments")]).expect("one condition");
-        let rules = [(libc::SYS_prctl, vec![rule])].into_iter().collect();
-        let refuse = SeccompAction::Errno(libc::EINVAL.unsigned_abs());
-        let architecture = std::env::consts::ARCH.try_into().expect("seccomp knows this architecture");
-        let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture);
-        let filter: BpfProgram = filter.and_then(TryInto::try_into).expect("a short filter");
-        seccompiler::apply_filter(&filter).expect("the kernel has seccomp");
-        Self(())
-    }
-
     /// The plugin and all that it starts, on that processor.
     pub(crate) fn runs(&self, plugin: &Plugin) -> Plugin {
         plugin.by(&["valgrind", "--quiet", "--tool=none", "--trace-children=yes"])
