@@ -97,15 +97,10 @@ pub fn forwarding(families: Families) -> Vec<Sysctl> {
     switches
 }
 
-/// Takes IPv6 from an interface, at least one that has no IPv6 addresses yet.
-pub fn disable_ipv6(interface: &str) -> Result<(), Error> {
-    Sysctl::of_interface("ipv6", interface, "disable_ipv6").set("1")
-}
-
 /// Lets an interface have IPv6 addresses: runtimes switch IPv6 off in new namespaces, and an interface
 /// takes over what was so when it was made.
 pub fn enable_ipv6(interface: &str) -> Result<(), Error> {
-    Sysctl::of_interface("ipv6", interface, "disable_ipv6").ensure("0").map(|_| ())
+    Sysctl::of_interface("ipv6", interface, "disable_ipv6").set("0")
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::link::{self, Interface, Link, Veth};
 use super::namespace::Namespace;
 use super::route::{self, Hop, Route};
 use super::socket::{Request, Socket};
-use super::sysctl::{Families, Sysctl, disable_ipv6, enable_ipv6, forwarding};
+use super::sysctl::{Families, Sysctl, enable_ipv6, forwarding};
 use super::{DEFAULT_MTU, Error, Refused, address, bridge};
 
 /// What became true beyond the plan, for the CNI result.
@@ -176,30 +176,21 @@ fn connect(
     plan: &Checked,
     forwards: Families,
 ) -> Result<(), Error> {
-    let requests = host_requests(end, plan)?;
-    if !requests.is_empty() {
-        host.apply(&requests)?;
-    }
+    let requests = host_requests(host, end, plan)?;
+    host.apply(&requests)?;
     pod.run(|| configure_container(plan))??;
     // Last, since it cannot be undone: others may count on it a moment later.
     forwarding(families(plan).without(forwards)).iter().try_for_each(|switch| switch.ensure("1").map(|_| ()))
 }
 
-fn host_requests(end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Error> {
-    let mut requests = Vec::new();
+fn host_requests(host: &mut Socket, end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Error> {
+    let mut requests = vec![link::no_link_local(end)];
     match plan.wiring {
-        Wiring::Bridge { hairpin, isolated, .. } => {
-            requests.extend(without_ipv6(end));
-            if hairpin || isolated {
-                requests.push(link::set_port(end, hairpin, isolated));
-            }
-        }
+        Wiring::Bridge { hairpin: false, isolated: false, .. } => (),
+        Wiring::Bridge { hairpin, isolated, .. } => requests.push(link::set_port(end, hairpin, isolated)),
         Wiring::Routed => {
             if families(plan).ipv6 {
-                enable_ipv6(end.name)?;
-                requests.push(link::no_link_local(end));
-            } else {
-                requests.extend(without_ipv6(end));
+                with_ipv6(host, &plan.host_interface)?;
             }
             requests.extend(routed_addresses(plan).into_iter().map(|prefix| address::add(end, prefix)));
             requests.extend(routes_to_pod(end.index, plan).iter().map(route::add));
@@ -208,11 +199,14 @@ fn host_requests(end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Err
     Ok(requests)
 }
 
-/// Takes IPv6 from an end that has no use for it: with it, the kernel keeps a route for its multicast, and walks
-/// through those of all links whenever one of them goes down. Where /proc/sys is read-only, the request at least
-/// keeps the end silent.
-fn without_ipv6(end: Interface<'_>) -> Option<Request> {
-    disable_ipv6(end.name).is_err().then(|| link::no_link_local(end))
+/// The index of an end that shall have IPv6 addresses. Whether it can is asked of the kernel: a file below
+/// /proc/sys is found among those of the same name of every other namespace, one by one.
+fn with_ipv6(socket: &mut Socket, name: &InterfaceName) -> Result<u32, Error> {
+    let end = link::find(socket, name)?.ok_or_else(|| Error::InterfaceGone(name.clone()))?;
+    if !end.has_ipv6 {
+        enable_ipv6(name.as_str())?;
+    }
+    Ok(end.index)
 }
 
 /// The node's routes to each of the pod's addresses.
@@ -229,15 +223,14 @@ pub(super) fn routes_to_pod(interface: u32, plan: &Checked) -> Vec<Route> {
 /// Runs inside the pod's namespace.
 fn configure_container(plan: &Checked) -> Result<(), Error> {
     let mut container = Socket::route()?;
-    let index = index_of(&container, &plan.container_interface)?;
-    let end = Interface { index, name: plan.container_interface.as_str() };
     for (path, value) in &plan.sysctls {
         Sysctl::planned(path).set(value)?;
     }
+    let (name, has_ipv6) = (&plan.container_interface, families(plan).ipv6);
+    let index = if has_ipv6 { with_ipv6(&mut container, name)? } else { index_of(&container, name)? };
+    let end = Interface { index, name: name.as_str() };
     let mut requests = Vec::with_capacity(2 + plan.addresses.len() + plan.routes.len());
-    if families(plan).ipv6 {
-        enable_ipv6(end.name)?;
-    } else {
+    if !has_ipv6 {
         // Its announcements would be flooded to every port of the bridge, for nothing.
         requests.push(link::no_link_local(end));
     }

@@ -88,7 +88,7 @@ impl Script {
         self.line(format_args!("    ip link set dev {name} alias {ALIAS} addrgenmode none"));
         self.line(format_args!("}}"));
         if has_ipv6(&bridge.addresses) {
-            self.ipv6("", &bridge.name, true);
+            self.enable_ipv6("", &bridge.name);
         }
         self.line(format_args!("ip link set dev {name}{} up", mtu(bridge.mtu)));
         for address in bridge_addresses(bridge, mac) {
@@ -107,7 +107,7 @@ impl Script {
             "    peer name {container} {ONE_QUEUE} address {}{mtu} netns \"$NETNS\"",
             plan.mac
         ));
-        self.host_ipv6(plan);
+        self.line(format_args!("ip link set dev {host} addrgenmode none"));
         if let Wiring::Bridge { bridge, hairpin, isolated } = &plan.wiring {
             self.line(format_args!("ip link set dev {host} master {}", name(&bridge.name)));
             for (wanted, flag) in [(hairpin, "hairpin"), (isolated, "isolated")] {
@@ -117,17 +117,6 @@ impl Script {
             }
         }
         self.line(format_args!("ip link set dev {host} up"));
-    }
-
-    /// Only a routed pod's end has a use for it.
-    fn host_ipv6(&mut self, plan: &Checked) {
-        let host = &plan.host_interface;
-        if plan.wiring == Wiring::Routed && has_ipv6_address(plan) {
-            self.ipv6("", host, true);
-            self.line(format_args!("ip link set dev {} addrgenmode none", name(host)));
-        } else {
-            self.ipv6("", host, false);
-        }
     }
 
     /// The plan's, or the bridge's, which may be there already with one of its own.
@@ -153,7 +142,7 @@ impl Script {
             self.line(format_args!("ip netns exec \"$NETNS\" sysctl -qw {}", word(&setting)));
         }
         if has_ipv6_address(plan) {
-            self.ipv6("ip netns exec \"$NETNS\" ", &plan.container_interface, true);
+            self.enable_ipv6("ip netns exec \"$NETNS\" ", &plan.container_interface);
         } else {
             self.line(format_args!("ip -n \"$NETNS\" link set dev {name} addrgenmode none"));
         }
@@ -171,6 +160,9 @@ impl Script {
 
     fn routed(&mut self, plan: &Checked) {
         let host = name(&plan.host_interface);
+        if has_ipv6_address(plan) {
+            self.enable_ipv6("", &plan.host_interface);
+        }
         for address in routed_addresses(plan) {
             self.line(format_args!("ip address add {address} dev {host}{}", flags(&address)));
         }
@@ -181,8 +173,8 @@ impl Script {
     }
 
     /// In the namespace that `within` leads to. With slashes, for the name may have dots.
-    fn ipv6(&mut self, within: &str, interface: &InterfaceName, on: bool) {
-        let setting = format!("net/ipv6/conf/{}/disable_ipv6={}", interface.as_str(), u8::from(!on));
+    fn enable_ipv6(&mut self, within: &str, interface: &InterfaceName) {
+        let setting = format!("net/ipv6/conf/{}/disable_ipv6=0", interface.as_str());
         self.line(format_args!("{within}sysctl -qw {}", word(&setting)));
     }
 
@@ -277,7 +269,7 @@ ip address replace 10.244.1.1/24 dev cni0
 MTU=$(ip -o link show dev cni0 | grep -o 'mtu [0-9]*')
 ip link add name pw538f587a2365 numtxqueues 1 numrxqueues 1 address 0e:58:5f:38:bb:cd $MTU group 1886873970 type veth \\
     peer name eth0 numtxqueues 1 numrxqueues 1 address 0a:58:0a:f4:01:02 $MTU netns \"$NETNS\"
-sysctl -qw net/ipv6/conf/pw538f587a2365/disable_ipv6=1
+ip link set dev pw538f587a2365 addrgenmode none
 ip link set dev pw538f587a2365 master cni0
 ip link set dev pw538f587a2365 type bridge_slave hairpin on
 ip link set dev pw538f587a2365 up

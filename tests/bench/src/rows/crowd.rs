@@ -62,7 +62,7 @@ fn another(like: &Intent, number: usize) -> Result<Intent> {
 }
 
 /// Gives the bridge ports, each with its other end up in a namespace that is returned. None of them has an IPv6
-/// link-local address: theirs would be what is measured. Those beside podwire's have no IPv6 at all, as its own.
+/// link-local address: theirs would be what is measured.
 fn plug(lab: &Lab, variant: &Variant, count: usize) -> Result<Namespace> {
     let name = format!("others-of-{:?}", variant.kind);
     let others = lab.pod_apart(&name).namespace;
@@ -71,9 +71,7 @@ fn plug(lab: &Lab, variant: &Variant, count: usize) -> Result<Namespace> {
     others.run(|| give_link_local_addresses(false))?;
     variant.host.run(|| -> Result<()> {
         give_link_local_addresses(false)?;
-        set("disable_ipv6", variant.kind == Kind::Podwire)?;
         batch((0..count).map(add).collect())?;
-        set("disable_ipv6", false)?;
         give_link_local_addresses(true)
     })?;
     others.run(|| batch((0..count).map(up).collect()))?;
@@ -82,14 +80,9 @@ fn plug(lab: &Lab, variant: &Variant, count: usize) -> Result<Namespace> {
 
 /// To interfaces that are made from now on.
 fn give_link_local_addresses(yes: bool) -> Result<()> {
-    set("addr_gen_mode", !yes)
-}
-
-/// For interfaces that are made from now on.
-fn set(key: &str, on: bool) -> Result<()> {
-    let path = format!("/proc/sys/net/ipv6/conf/default/{key}");
-    let mut file = File::options().write(true).open(&path).with_context(|| path.clone())?;
-    file.write_all(if on { b"1" } else { b"0" }).context(path)
+    let path = "/proc/sys/net/ipv6/conf/default/addr_gen_mode";
+    let mut file = File::options().write(true).open(path).context(path)?;
+    file.write_all(if yes { b"0" } else { b"1" }).context(path)
 }
 
 fn batch(commands: String) -> Result<()> {
