@@ -206,6 +206,8 @@ pub(super) fn to(address: IpAddr) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(address);
     message.header.destination_prefix_length = host.prefix_len();
+    // The route as it is, without the source address that IPv6 would choose among all of the node's.
+    message.header.flags = RouteFlags::FibMatch;
     message.attributes.push(RouteAttribute::Destination(address.into()));
     RouteNetlinkMessage::GetRoute(message)
 }
