@@ -24,7 +24,7 @@ pub(super) fn del(state: &State, request: &cni::Del) -> Result<(), Error> {
 /// attachment's turn, so that no ADD under way makes the link afterwards.
 pub(super) fn take_down(state: &State, store: &Store, attachment: &Attachment) -> Result<(), Error> {
     let unwiring = net::unwire(&attachment.intent.plan.host_interface)?;
-    // Meanwhile.
+    // Needs no link, and the kernel is busy with it.
     let policy = load(state, &attachment.intent);
     unwiring.finish()?;
     match policy {

@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::sync::Barrier;
 
 use rustix::io::Errno;
@@ -78,8 +79,8 @@ fn a_full_bridge_is_named() {
             let ports = format!("link set p{i} master cni0\nlink set q{i} master cni0\n");
             format!("link add p{i} type veth peer name q{i}\n{ports}")
         };
-        let batch = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(batch.path(), (0..511).map(pair).collect::<String>()).expect("written");
+        let mut batch = tempfile::NamedTempFile::new().expect("a file");
+        batch.write_all((0..511).map(pair).collect::<String>().as_bytes()).expect("written");
         run(&format!("ip -batch {}", batch.path().display()));
         let error = wire(&new_namespace(), &bridged(3, &[V4])).expect_err("full");
         assert!(matches!(error, Error::BridgeFull(_)), "{error}");
