@@ -61,7 +61,7 @@ pub fn create_bridge(name: &InterfaceName, mac: MacAddress) -> Request {
     create(LinkHeader::default(), attributes, format!("create bridge {name}"))
 }
 
-/// Makes a veth pair, the far end at once in its namespace and down, the near end up.
+/// Makes a veth pair, the far end at once in its namespace. Both are down, for what has to be said before.
 pub fn create_veth(veth: &Veth<'_>, namespace: BorrowedFd<'_>) -> Request {
     let mut far = end(veth.far, veth.far_mac, veth.mtu);
     far.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
@@ -76,7 +76,7 @@ pub fn create_veth(veth: &Veth<'_>, namespace: BorrowedFd<'_>) -> Request {
         LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
     ]));
     let step = format!("create veth {} with its peer {} in the container", veth.near, veth.far);
-    create(up(0), near, step)
+    create(header(0), near, step)
 }
 
 fn end(name: &InterfaceName, mac: Option<MacAddress>, mtu: u32) -> Vec<LinkAttribute> {

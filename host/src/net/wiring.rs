@@ -184,7 +184,9 @@ fn connect(
 }
 
 fn host_requests(host: &mut Socket, end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Error> {
-    let mut requests = vec![link::no_link_local(end)];
+    // In this order: of a change to a link that is up and has no carrier, the kernel tells IPv6, which then walks
+    // through the routes of all links.
+    let mut requests = vec![link::no_link_local(end), link::set_up(end)];
     match plan.wiring {
         Wiring::Bridge { hairpin: false, isolated: false, .. } => (),
         Wiring::Bridge { hairpin, isolated, .. } => requests.push(link::set_port(end, hairpin, isolated)),
