@@ -54,5 +54,5 @@ guests:
 lint:
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --features podwire-tests/plugin-build -- --deny warnings
-	cargo clippy --package podwire --no-default-features --all-targets -- --deny warnings
+	cargo clippy --workspace --no-default-features --all-targets -- --deny warnings
 	if command -v shellcheck; then scripts/shellcheck; fi

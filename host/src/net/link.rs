@@ -21,7 +21,6 @@ use crate::plan::marks::{ALIAS, GROUP};
 use super::Error;
 use super::frame::Frame;
 use super::socket::{Request, Socket};
-use super::sysctl::Families;
 
 /// An interface to act on: the kernel wants its index, the operator its name.
 #[derive(Debug, Clone, Copy)]
@@ -180,8 +179,6 @@ pub struct Link {
     pub group: u32,
     /// Its alias.
     pub alias: Option<String>,
-    /// The families of which it forwards what it receives.
-    pub forwards: Families,
     /// Whether it is known to have IPv6.
     pub has_ipv6: bool,
 }
@@ -244,26 +241,20 @@ impl Link {
     fn take_families(&mut self, specific: &[u8]) -> Result<(), DecodeError> {
         for family in NlasIterator::new(specific) {
             let family = family?;
-            match family.kind() {
-                AF_INET => self.forwards.ipv4 = is_on(family.value(), IFLA_INET_CONF, IPV4_FORWARDING)?,
-                AF_INET6 => {
-                    self.forwards.ipv6 = is_on(family.value(), IFLA_INET6_CONF, IPV6_FORWARDING)?;
-                    self.has_ipv6 = !is_on(family.value(), IFLA_INET6_CONF, IPV6_DISABLED)?;
-                }
-                _ => (),
+            if family.kind() == AF_INET6 {
+                self.has_ipv6 = has_ipv6(family.value())?;
             }
         }
         Ok(())
     }
 }
 
-/// A switch of an interface, out of the list in which the kernel has all of a family.
-fn is_on(family: &[u8], list: u16, switch: usize) -> Result<bool, DecodeError> {
+/// Whether it is not switched off, by the list in which the kernel has all of an interface's switches.
+fn has_ipv6(family: &[u8]) -> Result<bool, DecodeError> {
     for attribute in NlasIterator::new(family) {
         let attribute = attribute?;
-        if attribute.kind() == list {
-            let value = attribute.value().get(4 * switch..).and_then(|rest| rest.first_chunk());
-            return Ok(value.is_some_and(|value| u32::from_ne_bytes(*value) != 0));
+        if attribute.kind() == IFLA_INET6_CONF {
+            return Ok(attribute.value().chunks(4).nth(DEVCONF_DISABLE_IPV6) == Some(&[0; 4]));
         }
     }
     Ok(false)
@@ -291,15 +282,10 @@ const IFLA_AF_SPEC: u16 = 26;
 const IFLA_GROUP: u16 = 27;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
-const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
-const IFLA_INET_CONF: u16 = 1;
 const IFLA_INET6_CONF: u16 = 2;
-/// `IPV4_DEVCONF_FORWARDING` of linux/ip.h, which counts from 1.
-const IPV4_FORWARDING: usize = 0;
-/// `DEVCONF_FORWARDING` and `DEVCONF_DISABLE_IPV6` of linux/ipv6.h, which counts from 0.
-const IPV6_FORWARDING: usize = 0;
-const IPV6_DISABLED: usize = 26;
+/// Of linux/ipv6.h.
+const DEVCONF_DISABLE_IPV6: usize = 26;
 
 fn info_kind(info: &[u8]) -> Result<Option<String>, DecodeError> {
     for attribute in NlasIterator::new(info) {

@@ -17,6 +17,7 @@ pub mod address;
 pub mod bridge;
 mod error;
 pub mod firewall;
+mod forwarding;
 mod frame;
 mod inspect;
 pub mod link;

@@ -4,7 +4,7 @@
 //! acknowledgements and dumps; nothing of what the messages mean.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use netlink_packet_core::{
     DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_ERROR, NetlinkSerializable,
@@ -112,7 +112,7 @@ impl Socket {
     /// Asks for one thing. None if there is no such thing.
     pub fn get<T>(
         &mut self,
-        question: RouteNetlinkMessage,
+        question: impl NetlinkSerializable,
         step: &str,
         decode: impl Fn(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<Option<T>, Error> {
@@ -121,7 +121,7 @@ impl Socket {
     }
 
     /// Asks for several things in one send. Returns the first question's sequence number; the others' follow.
-    pub(super) fn ask(&mut self, questions: &[RouteNetlinkMessage]) -> Result<u32, Error> {
+    pub(super) fn ask(&mut self, questions: &[impl NetlinkSerializable]) -> Result<u32, Error> {
         let first = self.sequence.wrapping_add(1);
         let mut bytes = Vec::with_capacity(256);
         questions.iter().for_each(|question| append(&mut bytes, question, NLM_F_REQUEST, self.next()));
@@ -209,25 +209,24 @@ impl Socket {
         sys::set_netlink_option(self.file.as_fd(), libc::NETLINK_ADD_MEMBERSHIP, RTNLGRP_LINK).map_err(failed)
     }
 
-    /// Has a child process make the request, for which it waits; the answer is to be heard here. Returns the
-    /// request's sequence number.
-    pub(super) fn send_from_child(&mut self, request: &Request) -> Result<u32, Error> {
+    /// Has a child process make the request, until then or not at all, and wait for it; the answer is to be heard
+    /// here. Returns the request's sequence number.
+    pub(super) fn send_from_child(&mut self, request: &Request, until: Instant) -> Result<u32, Error> {
         let sequence = self.next();
         let mut bytes = Vec::with_capacity(128);
         append(&mut bytes, &request.message, NLM_F_REQUEST | NLM_F_ACK | request.flags, sequence);
         let failed = |errno| Error::Socket { action: "start a process to send a request", errno };
-        sys::send_from_child(self.file.as_fd(), &bytes).map_err(failed)?;
+        sys::send_from_child(self.file.as_fd(), &bytes, until).map_err(failed)?;
         Ok(sequence)
     }
 
     /// Listens until a message is what is waited for. None if that did not come in time, or a message was lost.
     pub(super) fn hear<T>(
         &mut self,
-        patience: Duration,
+        until: Instant,
         wanted: impl Fn(&Frame<'_>) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        let deadline = Instant::now() + patience;
-        while self.is_readable_before(deadline)? {
+        while self.is_readable_before(until)? {
             // Too many have come at once, or one that is too long.
             if self.receive().is_err() {
                 return Ok(None);

@@ -3,6 +3,7 @@
 
 use std::mem::size_of_val;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
@@ -24,16 +25,18 @@ pub(super) fn set_netlink_option(
     if outcome == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
-/// Sends from a child process, which ends when the kernel has taken the bytes. It is not waited for: it becomes
-/// the init process's when this one ends.
-pub(super) fn send_from_child(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), Errno> {
-    // SAFETY: until it ends, the child makes system calls and nothing else: no allocation, no lock, no unwinding,
-    // for which the threads that it has no longer would matter.
+/// Sends from a child process, which ends when the kernel has taken the bytes, or without sending if it is too
+/// late. It is not waited for: it becomes the init process's when this one ends.
+pub(super) fn send_from_child(socket: BorrowedFd<'_>, bytes: &[u8], until: Instant) -> Result<(), Errno> {
+    // SAFETY: until it ends, the child asks the kernel and nobody else: no allocation, no lock, no unwinding, for
+    // which the threads that it has no longer would matter.
     match unsafe { libc::fork() } {
         -1 => Err(last_errno()),
         0 => {
             close_all_but(socket.as_raw_fd());
-            let _ = send(socket, bytes, SendFlags::empty());
+            if Instant::now() < until {
+                let _ = send(socket, bytes, SendFlags::empty());
+            }
             // SAFETY: nothing of this process has to be put in order; that is the parent's.
             unsafe { libc::_exit(0) }
         }
@@ -49,7 +52,9 @@ fn close_all_but(kept: RawFd) {
         // SAFETY: the call touches no memory. Nobody uses the files in this process any more.
         unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     };
-    close_range(0, kept - 1);
+    if kept > 0 {
+        close_range(0, kept - 1);
+    }
     close_range(kept + 1, RawFd::MAX);
 }
 

@@ -27,11 +27,6 @@ impl Families {
             IpAddr::V6(_) => Self { ipv6: true, ..families },
         })
     }
-
-    /// Those of these that are not among the others.
-    pub fn without(self, others: Self) -> Self {
-        Self { ipv4: self.ipv4 && !others.ipv4, ipv6: self.ipv6 && !others.ipv6 }
-    }
 }
 
 /// One setting.

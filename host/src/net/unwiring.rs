@@ -8,7 +8,7 @@
 //! So a child process makes the request, and podwire goes on when it hears that the link is gone. The child ends
 //! with the kernel's wait. Whichever of the two is killed, the kernel finishes what it began.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::names::InterfaceName;
 
@@ -16,8 +16,8 @@ use super::Error;
 use super::link;
 use super::socket::{Request, Socket};
 
-/// How long nothing may be heard before the removal is asked for once more, and waited for: something killed the
-/// child, or it gets no time to run.
+/// How long the removal may be unheard before it is asked for once more, and waited for: something killed the
+/// child, or it gets no time to run. Later than that it does not begin.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The removal of a veth, under way.
@@ -32,6 +32,7 @@ struct Removal {
     socket: Socket,
     index: u32,
     request: Request,
+    until: Instant,
     /// Of the request as a child made it, if there could be one.
     sequence: Option<u32>,
 }
@@ -49,8 +50,9 @@ pub fn unwire(host_interface: &InterfaceName) -> Result<Unwiring, Error> {
     };
     socket.hear_of_links()?;
     let request = link::delete(found.interface());
-    let sequence = socket.send_from_child(&request).ok();
-    Ok(Unwiring { removal: Some(Removal { socket, index: found.index, request, sequence }) })
+    let until = Instant::now() + PATIENCE;
+    let sequence = socket.send_from_child(&request, until).ok();
+    Ok(Unwiring { removal: Some(Removal { socket, index: found.index, request, until, sequence }) })
 }
 
 impl Unwiring {
@@ -62,13 +64,14 @@ impl Unwiring {
 
 impl Removal {
     fn finish(mut self) -> Result<(), Error> {
-        if self.is_heard()? { Ok(()) } else { self.socket.apply(&[self.request]) }
+        // Once more, by a socket that hears of nothing else: on one that is full, the answer would be lost.
+        if self.is_heard()? { Ok(()) } else { Socket::route()?.apply(&[self.request]) }
     }
 
     /// False if the child is not heard, or was refused: what is the matter, one more request will tell.
     fn is_heard(&mut self) -> Result<bool, Error> {
-        let Self { socket, index, sequence: Some(sequence), .. } = self else { return Ok(false) };
-        let heard = socket.hear(PATIENCE, |frame| {
+        let Self { socket, index, until, sequence: Some(sequence), .. } = self else { return Ok(false) };
+        let heard = socket.hear(*until, |frame| {
             let answered = frame.is_last() && frame.sequence == *sequence;
             if answered {
                 Some(frame.errno().is_none())
@@ -82,6 +85,8 @@ impl Removal {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::super::frame::Frame;
     use super::super::tests::{bridged, isolated, link_named, run, wired};
     use super::*;
@@ -91,7 +96,8 @@ mod tests {
         let mut socket = Socket::route().expect("socket");
         let link = link::find(&mut socket, &"pw2".parse().expect("valid")).expect("answer").expect("wired");
         socket.hear_of_links().expect("hears");
-        Removal { socket, index: link.index, request: link::delete(link.interface()), sequence }
+        let (index, request) = (link.index, link::delete(link.interface()));
+        Removal { socket, index, request, until: Instant::now() + PATIENCE, sequence }
     }
 
     #[test]
@@ -108,16 +114,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lost_among_other_messages_is_asked_for_once_more() {
+        isolated(|| {
+            let _pod = wired(&bridged(2, &["10.244.1.0/24"]));
+            run("ip link set lo up");
+            let removal = removal(Some(1));
+            let change = |i: u32| format!("link set lo alias x{i}\n");
+            let mut batch = tempfile::NamedTempFile::new().expect("a file");
+            batch.write_all((0..2000).map(change).collect::<String>().as_bytes()).expect("written");
+            run(&format!("ip -batch {}", batch.path().display()));
+            removal.finish().expect("gone");
+            assert!(link_named("pw2").is_none());
+        });
+    }
+
+    #[test]
     fn a_port_that_leaves_its_bridge_is_not_gone() {
         isolated(|| {
             let _pod = wired(&bridged(2, &["10.244.1.0/24"]));
-            let Removal { mut socket, index, .. } = removal(None);
+            let Removal { mut socket, index, until, .. } = removal(None);
             run("ip link set pw2 nomaster");
             let said = |frame: &Frame<'_>| (frame.kind == 17).then(|| link::is_removal(frame, index));
-            assert_eq!(socket.hear(PATIENCE, said).expect("heard"), Some(false));
+            assert_eq!(socket.hear(until, said).expect("heard"), Some(false));
             run("ip link delete pw2");
             let gone = |frame: &Frame<'_>| link::is_removal(frame, index).then_some(());
-            assert_eq!(socket.hear(PATIENCE, gone).expect("heard"), Some(()));
+            assert_eq!(socket.hear(until, gone).expect("heard"), Some(()));
         });
     }
 }

@@ -15,8 +15,8 @@ use super::link::{self, Interface, Link, Veth};
 use super::namespace::Namespace;
 use super::route::{self, Hop, Route};
 use super::socket::{Request, Socket};
-use super::sysctl::{Families, Sysctl, enable_ipv6, forwarding};
-use super::{DEFAULT_MTU, Error, Refused, address, bridge};
+use super::sysctl::{Families, Sysctl, enable_ipv6};
+use super::{DEFAULT_MTU, Error, Refused, address, bridge, forwarding};
 
 /// What became true beyond the plan, for the CNI result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,10 +49,10 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
         return Err(Error::HostInterfaceTaken(plan.host_interface.clone()));
     }
     let found = look_around(&mut host, plan)?;
-    let Prepared { wired, master, before, forwards } = prepare(&mut host, pod, plan, found)?;
+    let Prepared { wired, master, before } = prepare(&mut host, pod, plan, found)?;
     let index = create_veth(&mut host, pod, plan, wired.mtu, master, before)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
-    match connect(&mut host, end, pod, plan, forwards) {
+    match connect(&mut host, end, pod, plan) {
         Ok(()) => Ok(wired),
         Err(error) => Err(undo(&mut host, end, plan, error)),
     }
@@ -84,8 +84,6 @@ struct Prepared {
     master: Option<u32>,
     /// What gives the bridge what it lacks.
     before: Vec<Request>,
-    /// Of which families the node forwards the pods' packets already.
-    forwards: Families,
 }
 
 fn prepare(
@@ -96,7 +94,7 @@ fn prepare(
 ) -> Result<Prepared, Error> {
     let Wiring::Bridge { bridge: planned, .. } = &plan.wiring else {
         let wired = Wired { mtu: plan.mtu.unwrap_or(DEFAULT_MTU), bridge: None };
-        return Ok(Prepared { wired, master: None, before: Vec::new(), forwards: Families::default() });
+        return Ok(Prepared { wired, master: None, before: Vec::new() });
     };
     let found = match found {
         Some(found) => found,
@@ -112,7 +110,7 @@ fn prepare(
     let mtu = planned.mtu.unwrap_or(found.mtu);
     let bridge = WiredBridge { name: planned.name.clone(), mac, mtu };
     let wired = Wired { mtu: plan.mtu.unwrap_or(mtu), bridge: Some(bridge) };
-    Ok(Prepared { wired, master: Some(found.index), before, forwards: found.forwards })
+    Ok(Prepared { wired, master: Some(found.index), before })
 }
 
 /// Has the veth made together with the requests `before` it, and returns the host end's index.
@@ -169,18 +167,12 @@ fn taken(host: &Socket, pod: &Namespace, plan: &Checked) -> Option<Error> {
 
 /// The host's end first: when the other end comes up, both have their carrier, and what the kernel shall
 /// not do by itself must be said before.
-fn connect(
-    host: &mut Socket,
-    end: Interface<'_>,
-    pod: &Namespace,
-    plan: &Checked,
-    forwards: Families,
-) -> Result<(), Error> {
+fn connect(host: &mut Socket, end: Interface<'_>, pod: &Namespace, plan: &Checked) -> Result<(), Error> {
     let requests = host_requests(host, end, plan)?;
     host.apply(&requests)?;
     pod.run(|| configure_container(plan))??;
     // Last, since it cannot be undone: others may count on it a moment later.
-    forwarding(families(plan).without(forwards)).iter().try_for_each(|switch| switch.ensure("1").map(|_| ()))
+    forwarding::ensure(host, families(plan))
 }
 
 fn host_requests(host: &mut Socket, end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Error> {

@@ -56,7 +56,9 @@ impl From<libc::rusage> for Usage {
 
 /// Makes the calling process, and all that it starts, go before every other on the machine.
 pub(crate) fn become_real_time() -> io::Result<()> {
-    let parameter = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the structure holds numbers only, for which zero is a value; musl's has more of them than glibc's.
+    let mut parameter: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameter.sched_priority = 1;
     // SAFETY: the pointer is to a sched_param, which sched_setscheduler(2) only reads.
     match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameter) } {
         0 => Ok(()),

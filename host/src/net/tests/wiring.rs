@@ -50,6 +50,10 @@ fn a_bridged_pod_is_as_planned() {
 fn forwarding_that_somebody_switched_off_is_on_again_with_the_next_pod() {
     isolated(|| {
         let switches = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"].map(Sysctl::named);
+        // What new interfaces are given says nothing of the node.
+        ["net.ipv4.conf.default.forwarding", "net.ipv6.conf.default.forwarding"]
+            .into_iter()
+            .for_each(|switch| Sysctl::named(switch).set("1").expect("set"));
         for number in 2..5 {
             let _pod = wired(&bridged(number, &[V4, V6]));
             for switch in &switches {

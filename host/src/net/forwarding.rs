@@ -1,0 +1,70 @@
+//! Whether the node forwards packets between its interfaces.
+//!
+//! Asked of the kernel by netlink: an entry below /proc/sys/net is found among those of the same name of all
+//! namespaces, one by one, and every ADD asks.
+
+use netlink_packet_core::{DecodeError, NetlinkSerializable, NlasIterator, parse_u32};
+use rustix::net::AddressFamily;
+
+use super::Error;
+use super::socket::Socket;
+use super::sysctl::{Families, forwarding};
+
+/// Has the node forward what is of these families.
+pub(super) fn ensure(socket: &mut Socket, families: Families) -> Result<(), Error> {
+    let off = Families {
+        ipv4: families.ipv4 && !is_on(socket, AddressFamily::INET)?,
+        ipv6: families.ipv6 && !is_on(socket, AddressFamily::INET6)?,
+    };
+    forwarding(off).iter().try_for_each(|switch| switch.ensure("1").map(|_| ()))
+}
+
+/// By the switch for all interfaces: IPv6 looks at no other, and IPv4 hands it on to each.
+fn is_on(socket: &mut Socket, family: AddressFamily) -> Result<bool, Error> {
+    match socket.get(Question(family), "say whether it forwards", decode) {
+        Ok(answer) => Ok(answer == Some(true)),
+        // A family that this kernel does not have.
+        Err(Error::Refused(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn decode(body: &[u8]) -> Result<bool, DecodeError> {
+    for attribute in NlasIterator::new(body.get(HEADER..).unwrap_or_default()) {
+        let attribute = attribute?;
+        if attribute.kind() == NETCONFA_FORWARDING {
+            return Ok(parse_u32(attribute.value())? != 0);
+        }
+    }
+    Ok(false)
+}
+
+/// RTM_GETNETCONF (linux/netconf.h) for what concerns all interfaces.
+struct Question(AddressFamily);
+
+impl NetlinkSerializable for Question {
+    fn message_type(&self) -> u16 {
+        RTM_GETNETCONF
+    }
+
+    fn buffer_len(&self) -> usize {
+        HEADER + ATTRIBUTE
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        let (header, attribute) = buffer.split_at_mut(HEADER);
+        header[0] = self.0.as_raw() as u8;
+        attribute[..2].copy_from_slice(&(ATTRIBUTE as u16).to_ne_bytes());
+        attribute[2..4].copy_from_slice(&NETCONFA_IFINDEX.to_ne_bytes());
+        attribute[4..].copy_from_slice(&NETCONFA_IFINDEX_ALL.to_ne_bytes());
+    }
+}
+
+const RTM_GETNETCONF: u16 = 82;
+/// The length of struct netconfmsg, aligned.
+const HEADER: usize = 4;
+/// The length of an attribute with one number.
+const ATTRIBUTE: usize = 8;
+const NETCONFA_IFINDEX: u16 = 1;
+const NETCONFA_FORWARDING: u16 = 2;
+const NETCONFA_IFINDEX_ALL: i32 = -1;
