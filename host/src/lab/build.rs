@@ -94,7 +94,9 @@ fn plug_in(of: &str, machine: &Namespace) -> Result<()> {
             master: Some(index_of(&socket, SWITCH)?),
         };
         use std::os::fd::AsFd as _;
-        Ok(socket.apply(&[link::create_veth(&veth, machine.as_fd())])?)
+        socket.apply(&[link::create_veth(&veth, machine.as_fd())])?;
+        let port = Interface { index: index_of(&socket, of)?, name: of };
+        Ok(socket.apply(&[link::set_up(port)])?)
     })?
 }
 
