@@ -3,10 +3,11 @@
 //! Asked of the kernel by netlink: an entry below /proc/sys/net is found among those of the same name of all
 //! namespaces, one by one, and every ADD asks.
 
-use netlink_packet_core::{DecodeError, NetlinkSerializable, NlasIterator, parse_u32};
+use netlink_packet_core::{DecodeError, NetlinkSerializable, parse_u32};
 use rustix::net::AddressFamily;
 
 use super::Error;
+use super::frame::attribute;
 use super::socket::Socket;
 use super::sysctl::{Families, forwarding};
 
@@ -30,13 +31,9 @@ fn is_on(socket: &mut Socket, family: AddressFamily) -> Result<bool, Error> {
 }
 
 fn decode(body: &[u8]) -> Result<bool, DecodeError> {
-    for attribute in NlasIterator::new(body.get(HEADER..).unwrap_or_default()) {
-        let attribute = attribute?;
-        if attribute.kind() == NETCONFA_FORWARDING {
-            return Ok(parse_u32(attribute.value())? != 0);
-        }
-    }
-    Ok(false)
+    let switch = attribute(body.get(HEADER..).unwrap_or_default(), NETCONFA_FORWARDING)?;
+    let value = switch.map(|switch| parse_u32(switch.value())).transpose()?;
+    Ok(value.is_some_and(|value| value != 0))
 }
 
 /// RTM_GETNETCONF (linux/netconf.h) for what concerns all interfaces.

@@ -3,8 +3,8 @@
 use std::iter::from_fn;
 
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader,
-    NetlinkSerializable, NlasIterator, parse_i32, parse_string,
+    DecodeError, Emitable, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer,
+    NetlinkHeader, NetlinkSerializable, NlaBuffer, NlasIterator, parse_i32, parse_string,
 };
 use rustix::io::Errno;
 
@@ -71,6 +71,17 @@ pub(super) fn frames(mut datagram: &[u8]) -> impl Iterator<Item = Frame<'_>> {
         datagram = &datagram[length.next_multiple_of(4).min(datagram.len())..];
         Some(frame)
     })
+}
+
+/// The first attribute of that kind, if there is one.
+pub(super) fn attribute(attributes: &[u8], kind: u16) -> Result<Option<NlaBuffer<&[u8]>>, DecodeError> {
+    for attribute in NlasIterator::new(attributes) {
+        let attribute = attribute?;
+        if attribute.kind() == kind {
+            return Ok(Some(attribute));
+        }
+    }
+    Ok(None)
 }
 
 /// Writes a message behind those that are there, aligned as the next needs it.

@@ -19,7 +19,7 @@ use crate::names::{InterfaceName, MacAddress};
 use crate::plan::marks::{ALIAS, GROUP};
 
 use super::Error;
-use super::frame::Frame;
+use super::frame::{Frame, attribute};
 use super::socket::{Request, Socket};
 
 /// An interface to act on: the kernel wants its index, the operator its name.
@@ -229,35 +229,20 @@ impl Link {
             IFLA_MASTER => self.master = Some(parse_u32(value)?),
             IFLA_LINKINFO => self.kind = info_kind(value)?,
             IFLA_IFALIAS => self.alias = Some(parse_string(value)?),
-            IFLA_AF_SPEC => self.take_families(value)?,
+            IFLA_AF_SPEC => self.has_ipv6 = has_ipv6(value)?,
             IFLA_GROUP => self.group = parse_u32(value)?,
             IFLA_LINK_NETNSID => self.peer_namespace = Some(parse_i32(value)?),
             _ => (),
         }
         Ok(())
     }
-
-    /// What sysctl(8) would say of it, told without being asked.
-    fn take_families(&mut self, specific: &[u8]) -> Result<(), DecodeError> {
-        for family in NlasIterator::new(specific) {
-            let family = family?;
-            if family.kind() == AF_INET6 {
-                self.has_ipv6 = has_ipv6(family.value())?;
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Whether it is not switched off, by the list in which the kernel has all of an interface's switches.
-fn has_ipv6(family: &[u8]) -> Result<bool, DecodeError> {
-    for attribute in NlasIterator::new(family) {
-        let attribute = attribute?;
-        if attribute.kind() == IFLA_INET6_CONF {
-            return Ok(attribute.value().chunks(4).nth(DEVCONF_DISABLE_IPV6) == Some(&[0; 4]));
-        }
-    }
-    Ok(false)
+/// Whether IPv6 is not switched off, by the list in which the kernel has all of an interface's switches.
+fn has_ipv6(families: &[u8]) -> Result<bool, DecodeError> {
+    let Some(family) = attribute(families, AF_INET6)? else { return Ok(false) };
+    let Some(switches) = attribute(family.value(), IFLA_INET6_CONF)? else { return Ok(false) };
+    Ok(switches.value().chunks(4).nth(DEVCONF_DISABLE_IPV6) == Some(&[0; 4]))
 }
 
 /// Whether the message says that the link of that index is no longer there. A bridge says something alike of a
@@ -288,13 +273,7 @@ const IFLA_INET6_CONF: u16 = 2;
 const DEVCONF_DISABLE_IPV6: usize = 26;
 
 fn info_kind(info: &[u8]) -> Result<Option<String>, DecodeError> {
-    for attribute in NlasIterator::new(info) {
-        let attribute = attribute?;
-        if attribute.kind() == IFLA_INFO_KIND {
-            return parse_string(attribute.value()).map(Some);
-        }
-    }
-    Ok(None)
+    attribute(info, IFLA_INFO_KIND)?.map(|kind| parse_string(kind.value())).transpose()
 }
 
 /// The link of that name.
