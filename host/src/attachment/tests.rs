@@ -38,6 +38,7 @@ fn intent() -> Intent {
             mtu: None,
             dns: None,
             sysctls: Vec::new(),
+            traffic: Default::default(),
         },
         pools: vec!["10.244.1.0/24".parse().expect("valid")],
     }

@@ -255,6 +255,7 @@ mod tests {
             mtu: None,
             dns: None,
             sysctls: Vec::new(),
+            traffic: Default::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::limits;
 use super::{
     AddPlan, AddRequest, Address, Bridge, Checked, Dns, NextHop, Node, NodePlan, NodeRequest, NodeRoute,
-    Route, Wiring,
+    Route, Traffic, Wiring,
 };
 use crate::names::{AttachmentId, InterfaceName, MacAddress};
 
@@ -58,6 +58,7 @@ pub fn add(request: &AddRequest, plan: AddPlan) -> Outcome<Checked> {
         mtu: plan.mtu,
         dns: plan.dns,
         sysctls: sysctls(&id.ifname, &plan.sysctls)?,
+        traffic: Traffic::default(),
     })
 }
 

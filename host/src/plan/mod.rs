@@ -9,6 +9,7 @@ pub mod derived;
 pub mod limits;
 pub mod marks;
 pub mod script;
+mod traffic;
 
 use std::net::IpAddr;
 
@@ -16,6 +17,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{AttachmentId, InterfaceName, MacAddress, NetworkName};
+
+pub use traffic::{Bandwidth, Masquerade, PortMapping, Protocol, Rate, SpoofCheck, Traffic};
 
 /// The node on which podwire runs, as its operator configured it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +190,9 @@ pub struct Checked {
     pub dns: Option<Dns>,
     /// Paths below /proc/sys and values, for the container's network namespace.
     pub sysctls: Vec<(String, String)>,
+    /// What the node does with the pod's packets. Absent from the records of earlier versions.
+    #[serde(default)]
+    pub traffic: Traffic,
 }
 
 /// One DEL, as a policy is told of it.

@@ -79,6 +79,7 @@ fn intent(container: &str, addresses: &[&str]) -> Intent {
             mtu: None,
             dns: None,
             sysctls: Vec::new(),
+            traffic: Default::default(),
         },
         pools: vec![net("10.0.0.0/8"), net("fd00::/8")],
         attachment,

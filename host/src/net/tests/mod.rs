@@ -106,6 +106,7 @@ pub(super) fn bridged(number: u8, prefixes: &[&str]) -> Checked {
         mtu: None,
         dns: None,
         sysctls: Vec::new(),
+        traffic: Default::default(),
     }
 }
 
