@@ -43,7 +43,12 @@ impl<V: View + 'static> Deciding<V> {
             pod: request.pod.clone(),
             requested_addresses: requested.addresses.iter().map(|a| a.in_pools(&node.pools)).collect(),
             requested_mac: requested.mac,
+            range_sets: None,
+            requested_routes: Vec::new(),
             config: self.config.clone(),
+            operators_bridge: None,
+            port_mappings: Vec::new(),
+            bandwidth: None,
             node,
         })
     }

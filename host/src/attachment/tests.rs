@@ -39,6 +39,8 @@ fn intent() -> Intent {
             dns: None,
             sysctls: Vec::new(),
             traffic: Default::default(),
+            duplicate_address_detection: false,
+            interface_down: false,
         },
         pools: vec!["10.244.1.0/24".parse().expect("valid")],
     }

@@ -238,11 +238,10 @@ mod tests {
 
     fn plan(wiring: Wiring) -> Checked {
         let address = |prefix, gateway| Address { prefix: parsed(prefix), gateway: Some(parsed(gateway)) };
-        let route = |destination, via: &str, mtu| plan::Route {
-            destination: parsed(destination),
-            via: via.parse().ok(),
+        let route = |destination, via: &str, mtu: Option<u32>| plan::Route {
             mtu,
             metric: mtu.map(|_| 100),
+            ..plan::Route::to(parsed(destination), via.parse().ok())
         };
         Checked {
             container_interface: parsed("eth0"),
@@ -256,12 +255,14 @@ mod tests {
             dns: None,
             sysctls: Vec::new(),
             traffic: Default::default(),
+            duplicate_address_detection: false,
+            interface_down: false,
         }
     }
 
     fn bridged() -> Wiring {
-        let bridge = plan::Bridge { name: parsed("cni0"), addresses: Vec::new(), mtu: None };
-        Wiring::Bridge { bridge, hairpin: true, isolated: false }
+        let bridge = plan::Bridge::plain(parsed("cni0"), Vec::new());
+        Wiring::Bridge { bridge, hairpin: true, isolated: false, vlans: None }
     }
 
     fn result(plan: &Checked) -> AddResult {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{Peer, Pod};
+use crate::plan::{Peer, Pod, SpoofCheck};
 use proptest::prelude::*;
 
 fn net(text: &str) -> IpNet {
@@ -35,7 +35,12 @@ pub(in crate::plan) fn request() -> AddRequest {
         node: node_facts(),
         requested_addresses: vec![],
         requested_mac: None,
+        range_sets: None,
+        requested_routes: vec![],
         config: "{}".into(),
+        operators_bridge: None,
+        port_mappings: vec![],
+        bandwidth: None,
     }
 }
 
@@ -45,16 +50,21 @@ pub(in crate::plan) fn lecture() -> AddPlan {
     AddPlan {
         host_interface: None,
         wiring: Wiring::Bridge {
-            bridge: Bridge { name: "cni0".into(), addresses: vec![net("10.244.1.1/24")], mtu: None },
+            bridge: Bridge::plain("cni0".into(), vec![net("10.244.1.1/24")]),
             hairpin: true,
             isolated: false,
+            vlans: None,
         },
         addresses: vec![Address { prefix: net("10.244.1.2/24"), gateway }],
-        routes: vec![Route { destination: net("0.0.0.0/0"), via: gateway, mtu: None, metric: None }],
+        routes: vec![Route::to(net("0.0.0.0/0"), gateway)],
         mac: None,
         mtu: None,
         dns: None,
         sysctls: vec![],
+        masquerade: false,
+        spoof_check: SpoofCheck::default(),
+        duplicate_address_detection: false,
+        interface_down: false,
         extra: vec![],
     }
 }
@@ -324,7 +334,7 @@ fn a_nodes_routes_lead_to_pods_elsewhere_and_nowhere_else() {
     let route = NodeRoute { destination: net("10.244.2.0/24"), next_hop: via.clone(), metric: None };
     let blackhole =
         NodeRoute { destination: net("10.244.1.0/24"), next_hop: NextHop::Blackhole, metric: None };
-    let bridges = vec![Bridge { name: "cni0".to_owned(), addresses: vec![net("10.244.1.1/24")], mtu: None }];
+    let bridges = vec![Bridge::plain("cni0".to_owned(), vec![net("10.244.1.1/24")])];
     let plan = NodePlan { bridges, routes: vec![route, blackhole], extra: vec![] };
     assert!(node(&node_request(), plan).is_ok());
     for bad in [
@@ -348,7 +358,7 @@ fn a_nodes_routes_lead_to_pods_elsewhere_and_nowhere_else() {
 
 #[test]
 fn a_nodes_plan_is_bounded_and_has_nothing_twice() {
-    let bridge = Bridge { name: "cni0".to_owned(), addresses: vec![], mtu: None };
+    let bridge = Bridge::plain("cni0".to_owned(), vec![]);
     let via = NextHop::Via(ip("192.168.1.12"));
     let route = NodeRoute { destination: net("10.244.2.0/24"), next_hop: via, metric: None };
     let refused = |bridges: usize, routes: usize, extra: usize| {
@@ -385,24 +395,14 @@ fn any_prefix() -> impl Strategy<Value = IpNet> {
 fn any_plan() -> impl Strategy<Value = AddPlan> {
     let address = (any_prefix(), prop::option::of(any_address()))
         .prop_map(|(prefix, gateway)| Address { prefix, gateway });
-    let route = (any_prefix(), prop::option::of(any_address())).prop_map(|(destination, via)| Route {
-        destination,
-        via,
-        mtu: None,
-        metric: None,
-    });
+    let route = (any_prefix(), prop::option::of(any_address()))
+        .prop_map(|(destination, via)| Route::to(destination, via));
     let wiring = prop_oneof![
         Just(Wiring::Routed),
         (any::<String>(), prop::collection::vec(any_prefix(), 0..2)).prop_map(|(name, addresses)| {
-            Wiring::Bridge {
-                bridge: Bridge {
-                    name: if name.len() % 2 == 0 { "cni0".into() } else { name },
-                    addresses,
-                    mtu: None,
-                },
-                hairpin: false,
-                isolated: false,
-            }
+            let name = if name.len() % 2 == 0 { "cni0".into() } else { name };
+            let bridge = Bridge::plain(name, addresses);
+            Wiring::Bridge { bridge, hairpin: false, isolated: false, vlans: None }
         }),
     ];
     let lists = (prop::collection::vec(address, 0..3), prop::collection::vec(route, 0..2));

@@ -85,7 +85,7 @@ mod tests {
 
     fn bridge(name: &str, addresses: &[&str]) -> Bridge {
         let addresses = addresses.iter().map(|a| a.parse().expect("valid")).collect();
-        Bridge { name: name.parse().expect("valid"), addresses, mtu: None }
+        Bridge::plain(name.parse().expect("valid"), addresses)
     }
 
     #[test]

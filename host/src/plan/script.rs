@@ -108,7 +108,7 @@ impl Script {
             plan.mac
         ));
         self.line(format_args!("ip link set dev {host} addrgenmode none"));
-        if let Wiring::Bridge { bridge, hairpin, isolated } = &plan.wiring {
+        if let Wiring::Bridge { bridge, hairpin, isolated, .. } = &plan.wiring {
             self.line(format_args!("ip link set dev {host} master {}", name(&bridge.name)));
             for (wanted, flag) in [(hairpin, "hairpin"), (isolated, "isolated")] {
                 if *wanted {

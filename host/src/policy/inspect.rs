@@ -80,7 +80,7 @@ pub struct Inspection {
 /// An import of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
-    /// Such as `podwire:policy/leases@0.1.0`.
+    /// Such as `podwire:policy/leases@0.2.0`.
     pub name: String,
     /// Whether it is more than types, which give a component no power.
     pub has_functions: bool,

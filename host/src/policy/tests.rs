@@ -9,14 +9,14 @@ use crate::plan::{AddPlan, AddRequest, DelRequest, NodeRequest, Wiring};
 /// Generous: the machine that runs the tests may do much else. A policy without bounds would never end.
 const SOON: Duration = Duration::from_secs(20);
 
-const TAKEN: &str = r#"(import "podwire:policy/leases@0.1.0" "taken"
+const TAKEN: &str = r#"(import "podwire:policy/leases@0.2.0" "taken"
     (func $taken (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i64)))"#;
 
 /// How many addresses of 10.0.0.0/8 are taken.
 const ASK: &str = "(drop (call $taken (i32.const 0) (i32.const 10) (i32.const 0) (i32.const 0) (i32.const 0)
     (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 8)))";
 
-const LOG: &str = r#"(import "podwire:policy/log@0.1.0" "log" (func $log (param i32 i32 i32)))
+const LOG: &str = r#"(import "podwire:policy/log@0.2.0" "log" (func $log (param i32 i32 i32)))
     (data (i32.const 2048) "first line\nsecond line")"#;
 
 /// Those 22 bytes, as an error.

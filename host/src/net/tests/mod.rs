@@ -89,16 +89,13 @@ pub(super) fn bridged(number: u8, prefixes: &[&str]) -> Checked {
     let gateway = |p: &ipnet::IpNet| nth(p, 1).expect("not empty");
     let with_length = |address, p: &ipnet::IpNet| ipnet::IpNet::new(address, p.prefix_len()).expect("valid");
     let own = |p: &ipnet::IpNet| nth(p, number).expect("large enough");
-    let bridge = Bridge {
-        name: name("cni0"),
-        addresses: prefixes.iter().map(|p| with_length(gateway(p), p)).collect(),
-        mtu: None,
-    };
+    let carried = prefixes.iter().map(|p| with_length(gateway(p), p)).collect();
+    let bridge = Bridge::plain(name("cni0"), carried);
     let address = |p| Address { prefix: with_length(own(p), p), gateway: Some(gateway(p)) };
     Checked {
         container_interface: name("eth0"),
         host_interface: name(&format!("pw{number}")),
-        wiring: Wiring::Bridge { bridge, hairpin: false, isolated: false },
+        wiring: Wiring::Bridge { bridge, hairpin: false, isolated: false, vlans: None },
         addresses: prefixes.iter().map(address).collect(),
         routes: prefixes.iter().map(|p| default_route(gateway(p))).collect(),
         mac: mac(number),
@@ -107,6 +104,8 @@ pub(super) fn bridged(number: u8, prefixes: &[&str]) -> Checked {
         dns: None,
         sysctls: Vec::new(),
         traffic: Default::default(),
+        duplicate_address_detection: false,
+        interface_down: false,
     }
 }
 
@@ -127,7 +126,7 @@ fn routed(number: u8, addresses: &[(&str, &str)]) -> Checked {
 
 fn default_route(via: IpAddr) -> Route {
     let destination = if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
-    Route { destination: destination.parse().expect("valid"), via: Some(via), mtu: None, metric: None }
+    Route::to(destination.parse().expect("valid"), Some(via))
 }
 
 pub(crate) fn link_named(text: &str) -> Option<Link> {

@@ -31,7 +31,7 @@ fn to(destination: &str, next_hop: &str) -> NodeRoute {
 
 fn node_plan(routes: &[NodeRoute]) -> NodePlan {
     let addresses = ["10.244.1.1/24", "fd00:244:1::1/64"].map(|p| p.parse().expect("valid")).into();
-    let bridge = Bridge { name: name("cni0"), addresses, mtu: Some(1450) };
+    let bridge = Bridge { mtu: Some(1450), ..Bridge::plain(name("cni0"), addresses) };
     NodePlan { bridges: vec![bridge], routes: routes.to_vec(), extra: Vec::new() }
 }
 

@@ -165,7 +165,7 @@ fn sysctls_routes_and_port_flags_are_set() {
         let setting = "net.ipv4.ping_group_range";
         plan.sysctls.push((setting.replace('.', "/"), "0 1000".to_owned()));
         let destination = "192.0.2.0/24".parse().expect("valid");
-        plan.routes.push(Route { destination, via: None, mtu: Some(1300), metric: Some(7) });
+        plan.routes.push(Route { mtu: Some(1300), metric: Some(7), ..Route::to(destination, None) });
         let pod = wired(&plan);
         let shown = super::output("ip -details link show dev pw2");
         assert!(shown.contains(" hairpin on ") && shown.contains(" isolated on "), "{shown}");
@@ -231,12 +231,7 @@ fn a_refusal_undoes_everything_and_says_which_step() {
         let mut plan = bridged(2, &[V4]);
         let _bridge_and_another_pod = wired(&bridged(9, &[V4]));
         let gateway = "192.0.2.1".parse().expect("valid");
-        plan.routes.push(Route {
-            destination: "198.51.100.0/24".parse().expect("valid"),
-            via: Some(gateway),
-            mtu: None,
-            metric: None,
-        });
+        plan.routes.push(Route::to("198.51.100.0/24".parse().expect("valid"), Some(gateway)));
         let (before, pod) = (links(), new_namespace());
         let error = wire(&pod, &plan).expect_err("no such gateway");
         let Error::Refused(Refused { step, errno, reason, .. }) = error else { panic!("{error}") };
