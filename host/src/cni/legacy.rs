@@ -60,7 +60,7 @@ pub(super) fn print(result: &AddResult, version: Version, previous: Option<&Prev
     let routes = previous.iter().flat_map(|previous| &previous.routes).chain(&result.routes);
     let routes: Vec<&Route> = routes.collect();
     let earlier = previous.and_then(|previous| previous.raw.rest.get("dns")).filter(|dns| !dns.is_null());
-    let ours = || json!(result.dns.clone().unwrap_or_else(Dns::default));
+    let ours = || json!(result.dns.clone().unwrap_or_default());
     json::print(&Document {
         version: version.as_str(),
         ip4: family(&ips, &routes, true),
