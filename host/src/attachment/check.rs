@@ -20,7 +20,7 @@ pub(super) fn check(state: &State, input: &Input, request: &cni::Check) -> Resul
         Error::new(Code::CHECK_DIFFERS, what)
     })?;
     if let Some(delegated) = &attachment.intent.delegated {
-        Delegate::recorded(&attachment, delegated, input)?.pass_on("CHECK")?;
+        Delegate::of(&attachment, delegated, input)?.pass_on("CHECK")?;
     }
     let mut found = of_record(request, &attachment);
     if !attachment.intent.elsewhere {

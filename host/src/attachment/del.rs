@@ -61,7 +61,7 @@ pub(super) fn take_down(
         policy
     };
     if let Some(delegated) = &intent.delegated {
-        Delegate::recorded(attachment, delegated, input)?.pass_on("DEL")?;
+        Delegate::of(attachment, delegated, input)?.pass_on("DEL")?;
     }
     match policy {
         Ok(policy) => release_as(policy, store, attachment),

@@ -33,8 +33,13 @@ impl Delegate {
         })
     }
 
-    /// The plugin that gave an attachment its addresses, with the configuration of then: today's may be gone.
-    pub(super) fn recorded(of: &Attachment, delegated: &Delegated, input: &Input) -> Result<Self, Error> {
+    /// The plugin that gave an attachment its addresses, for the call that is answered; but with the configuration
+    /// of then if this call is not about the attachment, or cannot be read.
+    pub(super) fn of(of: &Attachment, delegated: &Delegated, input: &Input) -> Result<Self, Error> {
+        let is_configured = input.stdin.as_ref().is_ok_and(|config| config.trim_ascii().starts_with(b"{"));
+        if input.environment.container_id.is_some() && is_configured {
+            return Self::new(&delegated.plugin, input);
+        }
         let intent = &of.intent;
         let path = input.environment.path.clone().unwrap_or_else(|| delegated.path.clone().into());
         let environment = Environment {

@@ -6,16 +6,43 @@ use ipnet::IpNet;
 
 use super::deciding::Deciding;
 use super::delegate::Delegate;
-use crate::cni::{self, Code, Error, Input, Ipam};
+use super::tell;
+use crate::cni::{self, Code, Configuration, Error, Input, Ipam};
 use crate::leases::{Empty, Snapshot, Steps, Store, View};
+use crate::net;
 use crate::node::config::Settings;
 use crate::plan::{AddressRange, Node};
 use crate::registry::Registry;
 use crate::state::State;
 
 pub(super) fn status(state: &State, input: &Input, request: &cni::Status) -> Result<(), Error> {
-    ready(state, input, request)
-        .map_err(|error| Error::new(Code::NOT_AVAILABLE, error.msg()).with_details(error.details()))
+    let ready = ready(state, input, request);
+    // What cannot be found out is not known to be wrong; a database that is, readiness tells.
+    let impaired = impairment(state, &request.configuration).unwrap_or_else(|why| {
+        tell(format_args!("whether pods are cut off cannot be told: {why}"));
+        None
+    });
+    match (impaired, ready) {
+        (None, Ok(())) => Ok(()),
+        (None, Err(error)) => Err(Error::new(Code::NOT_AVAILABLE, error.msg()).with_details(error.details())),
+        (Some(impaired), ready) => {
+            let other = ready.err().map(|error| error.to_string()).unwrap_or_default();
+            Err(Error::new(Code::NOT_AVAILABLE_LIMITED, impaired).with_details(other))
+        }
+    }
+}
+
+/// What cuts the network's pods off. They need the same of the node: one of them stands for all.
+fn impairment(state: &State, network: &Configuration) -> Result<Option<String>, Error> {
+    let Some(store) = Store::open_existing(&state.leases_dir())? else { return Ok(None) };
+    let leases = store.snapshot()?;
+    for attachment in leases.attachments()? {
+        let intent = attachment?.intent;
+        if intent.network == network.network && !intent.elsewhere {
+            return Ok(net::impairment(&intent.plan)?);
+        }
+    }
+    Ok(None)
 }
 
 fn ready(state: &State, input: &Input, request: &cni::Status) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::result::{AddResult, Ip, Route};
 use super::{Code, Error, PrevResult, Version, json};
-use crate::plan::{Checked, Dns};
+use crate::plan::Checked;
 
 /// An error if a result of that version cannot say what the plan gives beside what is there already.
 pub fn sayable(version: Version, plan: &Checked, previous: Option<&PrevResult>) -> Result<(), Error> {

@@ -19,6 +19,7 @@ mod error;
 pub mod firewall;
 mod forwarding;
 mod frame;
+mod impairment;
 mod inspect;
 pub mod link;
 pub mod namespace;
@@ -33,6 +34,7 @@ mod unwiring;
 mod wiring;
 
 pub use error::{Error, Refused};
+pub use impairment::impairment;
 pub use inspect::{Difference, inspect};
 pub use unwiring::{Unwiring, unwire};
 pub use wiring::{Wired, WiredBridge, wire};

@@ -180,7 +180,7 @@ fn resolver_settings_come_from_the_file_unless_the_configuration_has_its_own() {
         (json!({ "nameservers": ["10.9.9.9"] }), json!({ "nameservers": ["10.9.9.9"] })),
     ] {
         with_each(|node, kind| {
-            podwire_tests::command::write_program("/run/resolv.conf", text);
+            podwire_tests::command::write_file("/run/resolv.conf", text);
             let mut plugin = bridge(kind, &json!({ "dns": dns }));
             plugin["ipam"]["resolvConf"] = json!("/run/resolv.conf");
             let seen = &alone(node, plugin).add(&node.pod("a"))["dns"];

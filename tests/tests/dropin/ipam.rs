@@ -106,7 +106,7 @@ fn another_plugin_gives_the_addresses() {
 /// A plugin that writes down each of its calls, and answers with one address.
 fn recording() {
     let script = "#!/bin/sh\necho \"$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME $(cat | head -c 9)\" >> /run/calls\n\
-        case $CNI_COMMAND in\nADD) echo '{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"10.99.0.7/24\"}]}';;\n\
+        case $CNI_COMMAND in\nADD) echo '{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"10.99.0.7/24\", \"gateway\": \"10.99.0.1\"}]}';;\n\
         STATUS) echo '{\"code\": 50, \"msg\": \"tired\"}'; exit 1;;\nesac\n";
     podwire_tests::command::write_program("/run/cni-bin/recorder", script);
 }
@@ -147,7 +147,7 @@ fn what_a_delegate_gave_is_given_back_if_the_add_fails() {
     let pod = node.pod("a");
     podwire_tests::Plugin::under_test(&node).folder_with_its_name();
     recording();
-    pod.namespace.run(|| kernel::ip("link add eth0 type dummy"));
+    pod.namespace.run(|| kernel::ip("link add eth0 type veth peer name x"));
     chain.try_add(&pod).expect_err("the name is taken");
     let commands: Vec<_> =
         calls().iter().map(|call| call.split(' ').next().unwrap_or_default().to_owned()).collect();
