@@ -24,6 +24,7 @@ pub mod link;
 pub mod namespace;
 pub mod node;
 pub mod route;
+pub mod shaping;
 pub mod socket;
 mod sys;
 pub mod sysctl;
