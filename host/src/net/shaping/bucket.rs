@@ -6,11 +6,14 @@
 use std::fmt;
 
 use netlink_packet_core::{DecodeError, DefaultNla, parse_string, parse_u32, parse_u64};
-use netlink_packet_route::tc::{TcAttribute, TcOption};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcHeader, TcMessage, TcOption};
 
 use crate::plan::Rate;
 
+use super::super::Error;
 use super::super::frame::attribute;
+use super::super::socket::Socket;
 
 /// Its name in the kernel.
 pub(super) const KIND: &str = "tbf";
@@ -104,10 +107,20 @@ pub(super) enum Found {
     Other(String),
 }
 
+/// What every interface of the namespace has at its root, by the interface's index. Asked for a single one that has
+/// no queue, the kernel says nothing, not even that.
+pub(super) fn roots(socket: &mut Socket) -> Result<Vec<(u32, Found)>, Error> {
+    let question = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
+    socket.dump(&question, "queueing disciplines", |body| {
+        let header = TcHeader::parse(body)?;
+        let found = if header.parent == TcHandle::ROOT { Found::decode(&body[TC_HEADER..])? } else { None };
+        Ok(found.map(|found| (header.index.cast_unsigned(), found)))
+    })
+}
+
 impl Found {
     /// None of what the kernel gives an interface by itself.
-    pub(super) fn decode(body: &[u8]) -> Result<Option<Self>, DecodeError> {
-        let attributes = body.get(TC_HEADER..).unwrap_or_default();
+    fn decode(attributes: &[u8]) -> Result<Option<Self>, DecodeError> {
         let kind = attribute(attributes, TCA_KIND)?.map(|kind| parse_string(kind.value())).transpose()?;
         match (kind.as_deref(), attribute(attributes, TCA_OPTIONS)?) {
             (Some(KIND), Some(options)) => bucket(options.value()),

@@ -36,7 +36,7 @@ use crate::plan::Bandwidth;
 use super::link::{self, Interface, Link};
 use super::socket::{Request, Socket};
 use super::{Difference, Error};
-use bucket::Bucket;
+use bucket::{Bucket, Found};
 
 /// The name of the ifb behind which waits what the pod sends: 48 bits of a hash, since the other name may be as
 /// long as a name can be.
@@ -49,10 +49,11 @@ pub fn ifb_name(host_interface: &str) -> InterfaceName {
     name.parse().expect("15 bytes of letters and digits are an interface name")
 }
 
-/// What limits the traffic over a host's end. To be sent while that is down: of an interface that is up, the kernel
-/// first waits until nobody uses the queue that it had, and until then the pod is not limited.
+/// What limits the traffic over a host's end, to be carried out before that is set up: until then nothing passes.
+/// The MTU is that of the veth, whose largest frame a bucket must hold.
 ///
-/// The ifb is made by this call. If it fails, or the requests do, or what follows: [`find_ifb`] finds what is left.
+/// With a limit to what the pod sends, the ifb is made by this call. If it fails, or the requests do, or what
+/// follows, [`find_ifb`] finds what is left.
 pub fn requests(
     socket: &mut Socket,
     end: Interface<'_>,
@@ -96,19 +97,13 @@ fn is_own_ifb(link: &Link) -> bool {
     link.kind.as_deref() == Some("ifb") && link.is_ours()
 }
 
-/// What a bucket is said to be for, and found by: the interface's root.
 fn limit(interface: Interface<'_>, bucket: &Bucket) -> Request {
-    let mut message = at_root(interface);
+    let mut message = TcMessage::with_index(interface.index.cast_signed());
+    message.header.parent = TcHandle::ROOT;
     message.attributes = vec![TcAttribute::Kind(bucket::KIND.to_owned()), bucket.options()];
     let step = format!("limit {} by a token bucket (kernel option CONFIG_NET_SCH_TBF)", interface.name);
     let message = RouteNetlinkMessage::NewQueueDiscipline(message);
     Request::new(message, NLM_F_CREATE | NLM_F_REPLACE, step)
-}
-
-fn at_root(interface: Interface<'_>) -> TcMessage {
-    let mut message = TcMessage::with_index(interface.index.cast_signed());
-    message.header.parent = TcHandle::ROOT;
-    message
 }
 
 /// All in which a host's end differs from its limits; empty if nothing does. A direction without limit is not
@@ -119,42 +114,32 @@ pub fn inspect(
     bandwidth: &Bandwidth,
     mtu: u32,
 ) -> Result<Vec<Difference>, Error> {
+    let roots = bucket::roots(socket)?;
     let mut differences = Vec::new();
     if let Some(rate) = bandwidth.ingress {
-        differences.extend(inspect_bucket(socket, end, &Bucket::of(rate, mtu))?);
+        differences.extend(inspect_bucket(&roots, end, &Bucket::of(rate, mtu)));
     }
     if let Some(rate) = bandwidth.egress {
         let name = ifb_name(end.name);
-        match find_ifb(socket, end.name)? {
-            None => differences.push(difference(format!("ifb {name}"), "present", "none")),
-            Some(ifb) => {
-                if !ifb.up {
-                    differences.push(difference(format!("state of ifb {name}"), "up", "down"));
-                }
-                differences.extend(inspect_bucket(socket, ifb.interface(), &Bucket::of(rate, mtu))?);
-                differences.extend(inspect_redirection(socket, end, ifb.interface())?);
-            }
+        let Some(ifb) = find_ifb(socket, end.name)? else {
+            differences.push(difference(format!("ifb {name}"), "present", "none"));
+            return Ok(differences);
+        };
+        if !ifb.up {
+            differences.push(difference(format!("state of ifb {name}"), "up", "down"));
         }
+        differences.extend(inspect_bucket(&roots, ifb.interface(), &Bucket::of(rate, mtu)));
+        differences.extend(inspect_redirection(socket, end, ifb.interface())?);
     }
     Ok(differences)
 }
 
-fn inspect_bucket(
-    socket: &mut Socket,
-    interface: Interface<'_>,
-    expected: &Bucket,
-) -> Result<Option<Difference>, Error> {
-    let what = || format!("limit of {}", interface.name);
-    let question = RouteNetlinkMessage::GetQueueDiscipline(at_root(interface));
-    let found = match socket.get(question, "find a queueing discipline", bucket::Found::decode) {
-        // What the kernel says of an interface that has had none since it was made.
-        Err(Error::Refused(refused)) if refused.errno == Errno::INVAL => None,
-        found => found?.flatten(),
-    };
-    Ok(match found {
-        None => Some(difference(what(), expected, "none")),
-        Some(found) => (!found.is(expected)).then(|| difference(what(), expected, found)),
-    })
+fn inspect_bucket(roots: &[(u32, Found)], interface: Interface<'_>, expected: &Bucket) -> Option<Difference> {
+    let what = format!("limit of {}", interface.name);
+    match roots.iter().find(|(index, _)| *index == interface.index) {
+        None => Some(difference(what, expected, "none")),
+        Some((_, found)) => (!found.is(expected)).then(|| difference(what, expected, found)),
+    }
 }
 
 fn inspect_redirection(
