@@ -18,11 +18,11 @@ use super::super::socket::Socket;
 /// Its name in the kernel.
 pub(super) const KIND: &str = "tbf";
 
-/// How many queues' worth a second has: what is queued beyond the burst waits 25 ms, as with the reference plugin.
+/// What is queued beyond the burst has passed after 25 ms, as with the reference plugin.
 const LATENCIES_PER_SECOND: u64 = 40;
 
-/// What of the burst also finds room in the queue. Kubernetes' burst is 256 MiB where nobody said another, and
-/// that much would otherwise wait, in the kernel's memory and on nobody's account.
+/// What of the burst also finds room in the queue. Runtimes ask for hundreds of megabytes where nobody said how
+/// much, and that would otherwise wait, in the kernel's memory and on nobody's account.
 const QUEUED_BURST: u64 = 1 << 20;
 
 /// An Ethernet header with a VLAN's tag. What is longer than the bucket, and no bundle of segments, never passes.
