@@ -1,11 +1,11 @@
-//! The kernel: namespaces, links, addresses, routes.
+//! The kernel: namespaces, links, addresses, routes, limits.
 //!
 //! Owns everything that speaks netlink or writes below /proc/sys, and knows what is podwire's among the
 //! node's links and routes. Knows plans that are checked; neither policies, leases nor CNI.
 //!
 //! | what | how podwire's own is told apart | why that way |
 //! | --- | --- | --- |
-//! | veth, bridge | link group [`marks::GROUP`](crate::plan::marks::GROUP) | the kernel takes it in the message that creates the link: no moment without |
+//! | veth, bridge, ifb | link group [`marks::GROUP`](crate::plan::marks::GROUP) | the kernel takes it in the message that creates the link: no moment without |
 //! | bridge handed over by an operator | alias [`marks::ALIAS`](crate::plan::marks::ALIAS) | `ip link set dev cni0 alias podwire` is easy to say, and `ip link` shows it |
 //! | route, bridge address | protocol number [`marks::PROTOCOL`](crate::plan::marks::PROTOCOL) | made for this: `ip route show proto 112` |
 //!
@@ -25,6 +25,7 @@ pub mod link;
 pub mod namespace;
 pub mod node;
 pub mod route;
+pub mod shaping;
 pub mod socket;
 mod sys;
 pub mod sysctl;

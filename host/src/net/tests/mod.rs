@@ -5,6 +5,7 @@ mod firewall;
 mod inspect;
 mod namespace;
 mod node;
+mod shaping;
 mod wiring;
 
 use std::io::{ErrorKind, Write};
