@@ -6,9 +6,9 @@
 //! Others are seen by the pod as they are.
 
 use std::borrow::Cow;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::field::Field;
 use super::rule::{IPV4, IPV6, Rule, Verdict};
@@ -23,6 +23,7 @@ const RAW: Hook = Hook { kind: "filter", number: 0, priority: -300 };
 
 const HOST_PORTS: &str = "host_ports";
 const LOOPBACK: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8));
+const LOOPBACK6: IpNet = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128));
 /// `LOOPBACK_IFINDEX` of the kernel's net/flow.h.
 const LOOPBACK_INDEX: u32 = 1;
 /// linux/rtnetlink.h.
@@ -63,10 +64,12 @@ pub(super) fn definition() -> Definition {
     Definition { family: Family::Inet, sets, chains }
 }
 
-/// What no map knows goes on as it came, unmarked.
+/// What no map knows goes on as it came, unmarked. So does what is for ::1: the kernel takes no answer to it from a
+/// link, and has no switch for that.
 fn leading() -> Vec<Rule> {
     let lead = |map, family| Rule::new().is(Field::NetworkProtocol, &[family]).lead(map, family);
     vec![
+        Rule::new().to(LOOPBACK6).then(Verdict::Return),
         Rule::new().mark(true),
         lead(&ADDRESS_PORTS4, IPV4),
         lead(&PORTS4, IPV4),

@@ -1,7 +1,8 @@
 //! Spoof check: what a pod sends under another's address does not leave it.
 //!
-//! Frames of a bridge's ports are looked at before the bridge learns from them. Packets of a routed pod are looked at
-//! before connections are: there, ARP is between the pod and the node alone, and needs no check.
+//! Frames of a bridge's ports are looked at before the bridge learns from them, but for LLDP's, of which it learns
+//! before anybody may look. Packets of a routed pod are looked at before connections are; ARP, which there is
+//! between the pod and the node alone, is not.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -17,9 +18,6 @@ use crate::plan::{Checked, Wiring};
 
 /// Before connections are looked up, and before a bridge hands frames to the rules for packets (br_netfilter).
 const PREROUTING: Hook = Hook { kind: "filter", number: 0, priority: -300 };
-/// Frames to groups that no bridge forwards (IEEE 802.1D, table 7-10) pass nothing but this, and the bridge learns
-/// from them too.
-const BRIDGE_INPUT: Hook = Hook { kind: "filter", number: 1, priority: -300 };
 
 /// EtherTypes of linux/if_ether.h.
 const IPV4: [u8; 2] = [0x08, 0x00];
@@ -58,13 +56,10 @@ pub(super) fn definition(family: Family) -> Definition {
     let mac = Rule::new().in_set(&sets.mac_checked).not_in_set(&sets.macs).then(Verdict::Drop);
     let addresses = Rule::new().in_set(&sets.address_checked).then(Verdict::Goto(ADDRESSES));
     let chain = |name: &'static str, hook, rules| Chain { name: name.into(), hook, rules };
-    let mut chains = vec![
+    let chains = vec![
         chain(ADDRESSES, None, address_rules(&sets, family)),
-        chain("spoof_prerouting", Some(PREROUTING), vec![mac.clone(), addresses]),
+        chain("spoof_prerouting", Some(PREROUTING), vec![mac, addresses]),
     ];
-    if family == Family::Bridge {
-        chains.push(chain("spoof_input", Some(BRIDGE_INPUT), vec![mac]));
-    }
     let Sets { mac_checked, macs, address_checked, addresses4, addresses6 } = sets;
     Definition { family, sets: vec![mac_checked, macs, address_checked, addresses4, addresses6], chains }
 }

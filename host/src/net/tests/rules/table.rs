@@ -61,9 +61,9 @@ fn what_somebody_removed_is_missed_and_does_not_keep_the_rest() {
         let plan = whole(2);
         rules::apply(&plan).expect("applied");
         run("nft delete element inet podwire ports4 { tcp . 8002 }");
-        run("nft flush chain bridge podwire spoof_input");
+        run("nft flush chain bridge podwire spoof_prerouting");
         let expected = [
-            "rules of the nftables chain bridge podwire spoof_input: expected 1, found 0",
+            "rules of the nftables chain bridge podwire spoof_prerouting: expected 2, found 0",
             "tcp port 8002 in the nftables set inet podwire ports4: expected present, found none",
         ];
         let mut found = differences(&plan);
