@@ -197,3 +197,53 @@ fn identity(entry: &[u8]) -> Attributes {
     };
     [CTA_TUPLE_ORIG, CTA_ZONE, CTA_ID].into_iter().fold(Attributes::default(), copy)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::net::tests::{isolated, run};
+
+    /// How many connections the kernel remembers.
+    fn remembered() -> usize {
+        std::fs::read_to_string("/proc/thread-self/net/nf_conntrack").expect("readable").lines().count()
+    }
+
+    /// Datagrams from each of two addresses to two ports of the other.
+    fn connections() -> [Selector; 3] {
+        run("ip link set lo up");
+        run("nft add table ip watch");
+        run("nft add chain ip watch out { type filter hook output priority 0; }");
+        run("nft add rule ip watch out ct state new accept");
+        for (from, to) in [("127.0.0.1", "127.0.0.2"), ("127.0.0.2", "127.0.0.1")] {
+            let socket = UdpSocket::bind((from, 4000)).expect("bound");
+            for port in [53, 54] {
+                socket.send_to(b"ping", (to, port)).expect("sent");
+            }
+        }
+        let address = "127.0.0.1".parse().expect("valid");
+        let mapping =
+            PortMapping { protocol: Protocol::Udp, host_ip: Some(address), host_port: 53, container_port: 1 };
+        [Selector::to_port(&mapping, true), Selector::begun_by(address), Selector::answered_by(address)]
+    }
+
+    #[test]
+    fn what_is_listed_first_is_what_the_kernel_selects() {
+        let by_the_kernel = |socket: &mut Socket, selector| forget_selected(socket, &[selector]);
+        let one_by_one = |socket: &mut Socket, selector| forget_listed(socket, &selector);
+        type Way = fn(&mut Socket, Selector) -> Result<(), Error>;
+        for forget in [by_the_kernel as Way, one_by_one] {
+            isolated(|| {
+                let mut socket = Socket::netfilter().expect("socket");
+                let selectors = connections();
+                assert_eq!(remembered(), 4);
+                for (selector, left) in selectors.into_iter().zip([3, 1, 0]) {
+                    forget(&mut socket, selector).expect("forgotten");
+                    assert_eq!(remembered(), left, "{selector:?}");
+                }
+                forget(&mut socket, selectors[0]).expect("nothing is left");
+            });
+        }
+    }
+}
