@@ -5,6 +5,7 @@ mod firewall;
 mod inspect;
 mod namespace;
 mod node;
+mod rules;
 mod shaping;
 mod wiring;
 
