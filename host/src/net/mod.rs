@@ -14,6 +14,7 @@
 //! the one before it fails: interfaces are named by index, and an index is asked for after its link exists.
 
 pub mod address;
+mod announcement;
 pub mod bridge;
 mod error;
 pub mod firewall;
@@ -22,6 +23,7 @@ mod frame;
 mod inspect;
 pub mod link;
 pub mod namespace;
+mod neighbour;
 pub mod node;
 pub mod route;
 pub mod socket;
@@ -30,6 +32,7 @@ pub mod sysctl;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unwiring;
+mod vlan;
 mod wiring;
 
 pub use error::{Error, Refused};
