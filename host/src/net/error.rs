@@ -100,6 +100,12 @@ pub enum Error {
         "bridge {0} was not made by podwire; name another, or hand it over: `ip link set dev {0} alias {ALIAS}`"
     )]
     ForeignBridge(InterfaceName),
+    /// The kernel was built without `CONFIG_BRIDGE_VLAN_FILTERING`.
+    #[error(
+        "bridge {0} cannot filter by VLAN, as a pod's VLANs (`vlan`, `vlanTrunk`) need it: this node's kernel lacks \
+         CONFIG_BRIDGE_VLAN_FILTERING; leave them out, or run a kernel that has it"
+    )]
+    NoVlanFiltering(InterfaceName),
     /// The kernel's limit for a bridge (`BR_MAX_PORTS`).
     #[error(
         "bridge {0} has 1023 ports, as many as the kernel allows; let the policy give further pods another"

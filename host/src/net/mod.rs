@@ -15,6 +15,7 @@
 //! the one before it fails: interfaces are named by index, and an index is asked for after its link exists.
 
 pub mod address;
+mod announcement;
 pub mod bridge;
 mod error;
 pub mod firewall;
@@ -24,6 +25,7 @@ mod impairment;
 mod inspect;
 pub mod link;
 pub mod namespace;
+mod neighbour;
 mod netfilter;
 pub mod node;
 pub mod route;
@@ -35,6 +37,7 @@ pub mod sysctl;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unwiring;
+mod vlan;
 mod wiring;
 
 pub use error::{Error, Refused};

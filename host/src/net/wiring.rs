@@ -11,12 +11,13 @@ use crate::names::{InterfaceName, MacAddress};
 use crate::plan::derived::routed_addresses;
 use crate::plan::{Checked, Wiring};
 
+use super::bridge::Vlans;
 use super::link::{self, Interface, Link, Veth};
 use super::namespace::Namespace;
 use super::route::{self, Hop, Route};
 use super::socket::{Request, Socket};
 use super::sysctl::{Families, Sysctl, enable_ipv6};
-use super::{DEFAULT_MTU, Error, Refused, address, bridge, forwarding};
+use super::{DEFAULT_MTU, Error, Refused, address, announcement, bridge, forwarding, neighbour, vlan};
 
 /// What became true beyond the plan, for the CNI result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +50,16 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
         return Err(Error::HostInterfaceTaken(plan.host_interface.clone()));
     }
     let found = look_around(&mut host, plan)?;
-    let Prepared { wired, master, before } = prepare(&mut host, pod, plan, found)?;
+    let Prepared { wired, bridge, before } = prepare(&mut host, pod, plan, found)?;
+    let master = bridge.as_ref().map(|bridge| bridge.index);
     let index = create_veth(&mut host, pod, plan, wired.mtu, master, before)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
-    match connect(&mut host, end, pod, plan) {
-        Ok(()) => Ok(wired),
-        Err(error) => Err(undo(&mut host, end, plan, error)),
+    let connected = connect(&mut host, end, pod, plan, bridge.as_ref());
+    connected.map_err(|error| undo(&mut host, end, plan, error))?;
+    if let Some(bridge) = master {
+        announcement::send(bridge, plan);
     }
+    Ok(wired)
 }
 
 /// The bridge, if it is there. An error if the node itself has one of the addresses: no lease knows of one that
@@ -63,25 +67,26 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
 fn look_around(host: &mut Socket, plan: &Checked) -> Result<Option<Link>, Error> {
     let addresses = || plan.addresses.iter().map(|address| address.prefix.addr());
     let bridge = match &plan.wiring {
-        Wiring::Bridge { bridge, .. } => Some(&bridge.name),
+        Wiring::Bridge { bridge, .. } => Some(bridge),
         Wiring::Routed => None,
     };
-    let questions: Vec<_> = addresses().map(route::to).chain(bridge.map(link::by_name)).collect();
+    let by_name = bridge.map(|bridge| link::by_name(&bridge.name));
+    let questions: Vec<_> = addresses().map(route::to).chain(by_name).collect();
     let mut asked = host.ask(&questions)?..;
     for (address, asked) in addresses().zip(&mut asked) {
         if route::is_local(host, asked)? {
             return Err(Error::AddressOfNode(address));
         }
     }
-    let Some((name, asked)) = bridge.zip(asked.next()) else { return Ok(None) };
-    link::found(host, asked)?.map(|found| bridge::check(found, name)).transpose()
+    let Some((planned, asked)) = bridge.zip(asked.next()) else { return Ok(None) };
+    link::found(host, asked)?.map(|found| bridge::check(found, planned)).transpose()
 }
 
 /// What is known before the veth is made.
 struct Prepared {
     wired: Wired,
-    /// The bridge's index.
-    master: Option<u32>,
+    /// As it was found, or made.
+    bridge: Option<Link>,
     /// What gives the bridge what it lacks.
     before: Vec<Request>,
 }
@@ -92,25 +97,31 @@ fn prepare(
     plan: &Checked,
     found: Option<Link>,
 ) -> Result<Prepared, Error> {
-    let Wiring::Bridge { bridge: planned, .. } = &plan.wiring else {
+    let Wiring::Bridge { bridge: planned, vlans, .. } = &plan.wiring else {
         let wired = Wired { mtu: plan.mtu.unwrap_or(DEFAULT_MTU), bridge: None };
-        return Ok(Prepared { wired, master: None, before: Vec::new() });
+        return Ok(Prepared { wired, bridge: None, before: Vec::new() });
     };
+    let filters = if vlans.is_some() { Vlans::Filtered } else { Vlans::Ignored };
     let found = match found {
         Some(found) => found,
         None => {
             // What the kernel would say of the veth: no bridge is made for one that cannot be.
             taken(host, pod, plan).map_or(Ok(()), Err)?;
-            bridge::create(host, planned)?
+            bridge::create(host, planned, filters)?
         }
     };
+    if filters == Vlans::Filtered {
+        bridge::filter_by_vlan(host, &found, planned)?;
+    }
     let mac = found.hardware_address();
     let mut before = bridge::settle(&found, planned)?;
+    before.extend(bridge::clear(host, &found, planned)?);
     before.extend(bridge::ensure_addresses(found.interface(), mac, planned));
+    before.extend(neighbour::correct(found.interface(), plan));
     let mtu = planned.mtu.unwrap_or(found.mtu);
     let bridge = WiredBridge { name: planned.name.clone(), mac, mtu };
     let wired = Wired { mtu: plan.mtu.unwrap_or(mtu), bridge: Some(bridge) };
-    Ok(Prepared { wired, master: Some(found.index), before })
+    Ok(Prepared { wired, bridge: Some(found), before })
 }
 
 /// Has the veth made together with the requests `before` it, and returns the host end's index.
@@ -167,7 +178,16 @@ fn taken(host: &Socket, pod: &Namespace, plan: &Checked) -> Option<Error> {
 
 /// The host's end first: when the other end comes up, both have their carrier, and what the kernel shall
 /// not do by itself must be said before.
-fn connect(host: &mut Socket, end: Interface<'_>, pod: &Namespace, plan: &Checked) -> Result<(), Error> {
+fn connect(
+    host: &mut Socket,
+    end: Interface<'_>,
+    pod: &Namespace,
+    plan: &Checked,
+    before: Option<&Link>,
+) -> Result<(), Error> {
+    if let (Some(before), Wiring::Bridge { bridge, .. }) = (before, &plan.wiring) {
+        bridge::keep_address(host, before, bridge)?;
+    }
     let requests = host_requests(host, end, plan)?;
     host.apply(&requests)?;
     pod.run(|| configure_container(plan))??;
@@ -179,9 +199,13 @@ fn host_requests(host: &mut Socket, end: Interface<'_>, plan: &Checked) -> Resul
     // In this order: of a change to a link that is up and has no carrier, the kernel tells IPv6, which then walks
     // through the routes of all links.
     let mut requests = vec![link::no_link_local(end), link::set_up(end)];
-    match plan.wiring {
-        Wiring::Bridge { hairpin: false, isolated: false, .. } => (),
-        Wiring::Bridge { hairpin, isolated, .. } => requests.push(link::set_port(end, hairpin, isolated)),
+    match &plan.wiring {
+        Wiring::Bridge { hairpin, isolated, vlans, .. } => {
+            requests.extend(vlans.iter().flat_map(|vlans| vlan::set(end, vlans)));
+            if *hairpin || *isolated {
+                requests.push(bridge::set_port(end, *hairpin, *isolated));
+            }
+        }
         Wiring::Routed => {
             if families(plan).ipv6 {
                 with_ipv6(host, &plan.host_interface)?;
@@ -205,12 +229,7 @@ fn with_ipv6(socket: &mut Socket, name: &InterfaceName) -> Result<u32, Error> {
 
 /// The node's routes to each of the pod's addresses.
 pub(super) fn routes_to_pod(interface: u32, plan: &Checked) -> Vec<Route> {
-    let to = |address: IpAddr| Route {
-        destination: IpNet::from(address),
-        hop: Hop::Link { interface },
-        mtu: None,
-        metric: None,
-    };
+    let to = |address: IpAddr| Route::to(IpNet::from(address), Hop::Link { interface });
     plan.addresses.iter().map(|address| to(address.prefix.addr())).collect()
 }
 
@@ -223,13 +242,20 @@ fn configure_container(plan: &Checked) -> Result<(), Error> {
     let (name, has_ipv6) = (&plan.container_interface, families(plan).ipv6);
     let index = if has_ipv6 { with_ipv6(&mut container, name)? } else { index_of(&container, name)? };
     let end = Interface { index, name: name.as_str() };
+    if plan.duplicate_address_detection && has_ipv6 {
+        // Only the kernel knows when an address is in use, and may be announced.
+        Sysctl::of_interface("ipv6", name.as_str(), "ndisc_notify").set("1")?;
+    }
     let mut requests = Vec::with_capacity(2 + plan.addresses.len() + plan.routes.len());
     if !has_ipv6 {
         // Its announcements would be flooded to every port of the bridge, for nothing.
         requests.push(link::no_link_local(end));
     }
-    requests.push(link::set_up(end));
-    requests.extend(plan.addresses.iter().map(|planned| address::add(end, planned.prefix)));
+    if !plan.interface_down {
+        requests.push(link::set_up(end));
+    }
+    let add = if plan.duplicate_address_detection { address::add_with_detection } else { address::add };
+    requests.extend(plan.addresses.iter().map(|planned| add(end, planned.prefix)));
     requests.extend(container_routes(index, plan).iter().map(route::add));
     container.apply(&requests)
 }
@@ -246,6 +272,9 @@ pub(super) fn container_routes(interface: u32, plan: &Checked) -> Vec<Route> {
         hop: hop(planned.via),
         mtu: planned.mtu,
         metric: planned.metric,
+        advmss: planned.advmss,
+        table: planned.table,
+        scope: planned.scope,
     };
     plan.routes.iter().map(route).collect()
 }

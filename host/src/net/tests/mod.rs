@@ -1,11 +1,15 @@
 //! What needs a kernel: every test in network and mount namespaces of its own, which die with its thread.
 #![allow(unsafe_code)]
 
+mod bridge;
 mod firewall;
 mod inspect;
+mod interface;
 mod namespace;
+mod neighbour;
 mod node;
 mod rules;
+mod script;
 mod shaping;
 mod wiring;
 
@@ -13,7 +17,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::thread::scope;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -111,6 +115,13 @@ pub(super) fn bridged(number: u8, prefixes: &[&str]) -> Checked {
     }
 }
 
+fn bridge_of(plan: &mut Checked) -> &mut Bridge {
+    match &mut plan.wiring {
+        Wiring::Bridge { bridge, .. } => bridge,
+        Wiring::Routed => panic!("the plan has a bridge"),
+    }
+}
+
 /// Point to point, with a gateway that exists nowhere.
 fn routed(number: u8, addresses: &[(&str, &str)]) -> Checked {
     let address = |(own, gateway): &(&str, &str)| Address {
@@ -148,6 +159,16 @@ fn routes() -> Vec<String> {
 
 fn inside<T>(pod: &Namespace, work: impl FnOnce() -> T) -> T {
     pod.run(work).expect("entered")
+}
+
+/// Waits until something that the kernel does in its own time has happened; panics if it does not.
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "did not come true within 20 seconds: {what}");
+        std::thread::yield_now();
+    }
 }
 
 /// Whether a datagram from one namespace reaches an address in another, unchanged in its source.

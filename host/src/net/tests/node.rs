@@ -115,10 +115,10 @@ fn what_changes_in_the_plan_changes_on_the_node() {
         );
         let expected = [
             "bridge cni0 set up with MTU 1400",
-            "address 10.244.7.1/24 added to cni0",
             "address 10.244.1.1/24 removed from cni0",
             "address fd00:244:1::1/64 removed from cni0",
             "address fe80::858:aff:fef4:101/64 removed from cni0",
+            "address 10.244.7.1/24 added to cni0",
             "route 10.244.2.0/24 via 192.168.1.22 put in place of 10.244.2.0/24 via 192.168.1.12 proto 112",
             "route 10.244.9.0/24 via 192.168.1.19 put in place of blackhole 10.244.9.0/24 proto 112",
             "route fd00:244:2::/64 via fd00:192::12 removed",
@@ -126,6 +126,21 @@ fn what_changes_in_the_plan_changes_on_the_node() {
         assert_eq!(applied(&other), expected);
         assert_eq!(found.len(), expected.len());
         assert_eq!(addresses_of("cni0"), ["10.99.0.1/24", "10.244.7.1/24"], "a stranger's address stays");
+        assert_eq!(applied(&other), [""; 0]);
+    });
+}
+
+#[test]
+fn a_bridges_address_may_change_within_its_link_and_be_the_only_one() {
+    isolated(|| {
+        uplink();
+        applied(&node_plan(&[]));
+        run("ip address add 172.16.0.1/24 dev cni0");
+        let mut other = node_plan(&[]);
+        other.bridges[0].addresses = vec!["10.244.1.254/24".parse().expect("valid")];
+        other.bridges[0].exclusive = true;
+        applied(&other);
+        assert_eq!(addresses_of("cni0"), ["10.244.1.254/24"]);
         assert_eq!(applied(&other), [""; 0]);
     });
 }

@@ -5,8 +5,7 @@ use rustix::io::Errno;
 
 use crate::plan::{Route, Wiring};
 
-use super::super::bridge;
-use super::super::link;
+use super::super::bridge::{self, Vlans};
 use super::super::namespace::Namespace;
 use super::super::socket::Socket;
 use super::super::sysctl::Sysctl;
@@ -215,6 +214,9 @@ fn an_address_that_the_node_answers_for_is_refused() {
         for taken in ["10.244.1.77", "fd00:244:1::77"] {
             let length = if taken.contains(':') { 64 } else { 24 };
             super::run(&format!("ip address add {taken}/{length} dev cni0 nodad"));
+            let family = if length == 64 { "-6" } else { "-4" };
+            let local = || super::output(&format!("ip {family} route show table local")).contains(taken);
+            eventually("the node answers for it", local);
             let mut plan = bridged(3, &[V4, V6]);
             let own = &mut plan.addresses[usize::from(length == 64)].prefix;
             *own = format!("{taken}/{length}").parse().expect("valid");
@@ -252,9 +254,7 @@ fn a_bridge_that_cannot_have_its_address_leaves_no_veth() {
     isolated(|| {
         let pod = new_namespace();
         let mut plan = bridged(2, &[V4]);
-        if let Wiring::Bridge { bridge, .. } = &mut plan.wiring {
-            bridge.addresses = vec!["ff02::1/64".parse().expect("valid")];
-        }
+        bridge_of(&mut plan).addresses = vec!["ff02::1/64".parse().expect("valid")];
         assert!(matches!(wire(&pod, &plan), Err(Error::Refused(_))));
         assert!(link_named("pw2").is_none());
         assert_eq!(inside(&pod, links), 3);
@@ -288,9 +288,7 @@ fn somebody_elses_bridge_is_refused_until_it_is_handed_over() {
 
         super::run("ip link add cni1 type veth");
         let mut plan = bridged(3, &[V4]);
-        if let Wiring::Bridge { bridge, .. } = &mut plan.wiring {
-            bridge.name = name("cni1");
-        }
+        bridge_of(&mut plan).name = name("cni1");
         let error = wire(&new_namespace(), &plan).expect_err("no bridge");
         assert_eq!(error.to_string(), "cni1 is a veth, not a bridge; name another bridge");
     });
@@ -300,7 +298,7 @@ fn somebody_elses_bridge_is_refused_until_it_is_handed_over() {
 fn a_bridge_half_made_is_finished_and_keeps_its_hardware_address() {
     isolated(|| {
         let mut socket = Socket::route().expect("socket");
-        let half = link::create_bridge(&name("cni0"), mac(0x77));
+        let half = bridge::creation(&name("cni0"), mac(0x77), Vlans::Ignored);
         socket.apply(&[half]).expect("made");
         drop(wired(&bridged(2, &[V4, V6])));
         let bridge = link_named("cni0").expect("there");
@@ -314,8 +312,8 @@ fn the_second_of_two_that_make_a_bridge_gets_the_firsts() {
     isolated(|| {
         let Wiring::Bridge { bridge: plan, .. } = bridged(2, &[V4]).wiring else { unreachable!() };
         let mut socket = Socket::route().expect("socket");
-        let first = bridge::create(&mut socket, &plan).expect("made");
-        assert_eq!(bridge::create(&mut socket, &plan).expect("there"), first);
+        let first = bridge::create(&mut socket, &plan, Vlans::Ignored).expect("made");
+        assert_eq!(bridge::create(&mut socket, &plan, Vlans::Ignored).expect("there"), first);
     });
 }
 
