@@ -54,7 +54,7 @@ pub(super) fn take_down(
     let policy = if intent.elsewhere {
         load(state, intent)
     } else {
-        let unwiring = net::unwire(&intent.plan.host_interface)?;
+        let unwiring = net::unwire(&intent.plan)?;
         // Needs no link, and the kernel is busy with it.
         let policy = load(state, intent);
         unwiring.finish()?;

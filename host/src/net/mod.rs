@@ -17,6 +17,7 @@
 pub mod address;
 mod announcement;
 pub mod bridge;
+mod carrier;
 mod error;
 pub mod firewall;
 mod forwarding;

@@ -216,7 +216,9 @@ fn taking_the_node_down_leaves_bridges_in_use_and_strangers() {
         assert_eq!(kept, ["bridge cni0: expected none, found one with 1 port"]);
         assert!(routes_of_the_node().is_empty());
 
-        super::super::unwire(&name("pw2")).and_then(super::super::Unwiring::finish).expect("gone");
+        super::super::unwire(&bridged(2, &["10.244.1.0/24"]))
+            .and_then(super::super::Unwiring::finish)
+            .expect("gone");
         let outcome = remove().expect("removed");
         let changes: Vec<_> = outcome.changes.iter().map(ToString::to_string).collect();
         assert_eq!((changes, outcome.kept), (vec!["bridge cni0 removed".to_owned()], vec![]));
