@@ -15,6 +15,9 @@ use rustix::io::Errno;
 use super::Error;
 use crate::state;
 
+/// LMDB's name for its file.
+pub(super) const DATA: &str = "data.mdb";
+
 /// Where the kernel says which boot this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -105,11 +108,16 @@ impl Folder {
         self.path.join(boot).join(format())
     }
 
-    /// Whether it is there.
+    /// Whether it is there. It is only shown once it is made: one without its file, or with an empty one, was
+    /// damaged, and LMDB would begin anew with everything free.
     pub(super) fn has(&self, boot: &str) -> Result<bool, Error> {
         let path = self.of(boot);
-        if path.is_dir() {
-            return Ok(true);
+        let damaged = |problem: &str| Err(Error::Damaged { path: path.clone(), problem: problem.to_owned() });
+        match fs::metadata(path.join(DATA)) {
+            Ok(data) if data.len() == 0 => return damaged("its file is empty"),
+            Ok(_) => return Ok(true),
+            Err(_) if path.is_dir() => return damaged("its file cannot be found"),
+            Err(_) => (),
         }
         let boot = self.path.join(boot);
         let Some(other) = entries(&boot)?.into_iter().next() else { return Ok(false) };
