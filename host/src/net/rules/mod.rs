@@ -124,7 +124,9 @@ pub fn apply(plan: &Checked) -> Result<(), Error> {
         return Err(taken(&mut socket, &wanted[refusal.position].element));
     }
     Error::from_refusals(refused)?;
-    conntrack::forget_mapped_ports(&mut socket, plan)
+    conntrack::forget_mapped_ports(&mut socket, plan)?;
+    socket.close_unattended();
+    Ok(())
 }
 
 /// Whether a refusal says that the table or the set is not there.
@@ -175,6 +177,7 @@ pub fn remove(plan: &Checked) -> Result<(), Error> {
             return Error::from_refusals(refused);
         }
         if refused.is_empty() {
+            socket.close_unattended();
             return Ok(());
         }
         left = without_missing(left, &refused);
@@ -197,12 +200,21 @@ fn without_missing(wanted: Vec<Wanted>, refused: &[Refused]) -> Vec<Wanted> {
     there.map(|(_, wanted)| wanted).filter(|wanted| !unclaimed.contains(&wanted.role)).collect()
 }
 
-/// Takes podwire's tables away, with whatever is in them.
+/// Takes podwire's tables away, with whatever is in them. A kernel without nftables has none.
 pub fn remove_all() -> Result<(), Error> {
+    match remove_tables() {
+        Err(Error::Socket { errno: Errno::PROTONOSUPPORT, .. }) => Ok(()),
+        Err(Error::Refused(refused)) if refused.errno == Errno::OPNOTSUPP => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn remove_tables() -> Result<(), Error> {
     let mut socket = Socket::netfilter()?;
     for family in [Family::Inet, Family::Bridge] {
         Error::from_refusals(socket.transact(&[family.remove_table()])?)?;
     }
+    socket.close_unattended();
     Ok(())
 }
 
