@@ -232,13 +232,26 @@ mod tests {
         }
         let folder = Folder::make(state.path()).expect("there");
         assert!(!folder.has(OURS).expect("readable"));
-        folder.prepare(OURS).expect("prepared");
+        let new = folder.prepare(OURS).expect("prepared");
+        fs::copy("/proc/self/stat", new.join(DATA)).expect("any content");
         assert!(!folder.has(OURS).expect("readable"));
         folder.publish(OURS).expect("published");
         assert!(folder.has(OURS).expect("readable"));
         let mut left = entries(state.path()).expect("readable");
         left.sort();
         assert_eq!(left, [OURS, "notes"]);
+    }
+
+    #[test]
+    fn a_database_that_lost_its_file_is_not_taken_for_a_new_one() {
+        let state = tempfile::tempdir().expect("a folder");
+        let folder = Folder::make(state.path()).expect("there");
+        folder.prepare(OURS).expect("prepared");
+        folder.publish(OURS).expect("published");
+        let problem = || folder.has(OURS).expect_err("damaged").to_string();
+        assert!(problem().contains("its file cannot be found"), "{}", problem());
+        fs::File::create(folder.of(OURS).join(DATA)).expect("made");
+        assert!(problem().contains("its file is empty"), "{}", problem());
     }
 
     #[test]
