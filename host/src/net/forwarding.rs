@@ -13,16 +13,21 @@ use super::sysctl::{Families, forwarding};
 
 /// Has the node forward what is of these families.
 pub(super) fn ensure(socket: &mut Socket, families: Families) -> Result<(), Error> {
-    let off = Families {
-        ipv4: families.ipv4 && !is_on(socket, AddressFamily::INET)?,
-        ipv6: families.ipv6 && !is_on(socket, AddressFamily::INET6)?,
+    let asked_of = |wanted: bool, family| wanted.then_some(Question(family));
+    let four = asked_of(families.ipv4, AddressFamily::INET);
+    let six = asked_of(families.ipv6, AddressFamily::INET6);
+    let mut asked = socket.ask(&four.iter().chain(&six).copied().collect::<Vec<_>>())?..;
+    let mut is_off = |question: Option<Question>| match question.and_then(|_| asked.next()) {
+        Some(asked) => is_on(socket, asked).map(|on| !on),
+        None => Ok(false),
     };
+    let off = Families { ipv4: is_off(four)?, ipv6: is_off(six)? };
     forwarding(off).iter().try_for_each(|switch| switch.ensure("1").map(|_| ()))
 }
 
 /// By the switch for all interfaces: IPv6 looks at no other, and IPv4 hands it on to each.
-fn is_on(socket: &mut Socket, family: AddressFamily) -> Result<bool, Error> {
-    match socket.get(Question(family), "say whether it forwards", decode) {
+fn is_on(socket: &mut Socket, asked: u32) -> Result<bool, Error> {
+    match socket.answer(asked, "say whether it forwards", decode) {
         Ok(answer) => Ok(answer == Some(true)),
         // A family that this kernel does not have.
         Err(Error::Refused(_)) => Ok(false),
@@ -37,6 +42,7 @@ fn decode(body: &[u8]) -> Result<bool, DecodeError> {
 }
 
 /// RTM_GETNETCONF (linux/netconf.h) for what concerns all interfaces.
+#[derive(Clone, Copy)]
 struct Question(AddressFamily);
 
 impl NetlinkSerializable for Question {
