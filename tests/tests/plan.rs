@@ -108,21 +108,27 @@ fn run_script(script: &str, arguments: &[&str]) {
 fn wiring() -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for link in kernel::json("-details link show") {
-        let keys = ["mtu", "address", "master", "group", "ifalias", "inet6_addr_gen_mode", "flags"];
+        let keys =
+            ["mtu", "address", "master", "group", "ifalias", "inet6_addr_gen_mode", "flags", "promiscuity"];
         let plain = keys.iter().map(|key| format!(" {key} {}", link[key])).collect::<String>();
         let port = ["hairpin", "isolated"].map(|key| link["linkinfo"]["info_slave_data"][key].to_string());
         lines.insert(format!("link {}{plain} {} {port:?}", link["ifname"], link["linkinfo"]["info_kind"]));
     }
     for link in kernel::json("address show") {
         for address in link["addr_info"].as_array().into_iter().flatten() {
-            let [local, length, scope] = ["local", "prefixlen", "scope"].map(|key| address[key].to_string());
-            lines.insert(format!("address {local}/{length} scope {scope} of {}", link["ifname"]));
+            let [local, length, scope, nodad] =
+                ["local", "prefixlen", "scope", "nodad"].map(|key| address[key].to_string());
+            lines.insert(format!(
+                "address {local}/{length} scope {scope} nodad {nodad} of {}",
+                link["ifname"]
+            ));
         }
     }
     for family in ["-4", "-6"] {
         // Of the local table the kernel takes care, and for IPv6 in its own time.
-        let routes = kernel::json(&format!("{family} route show"));
-        lines.extend(routes.iter().map(|route| format!("route {route}")));
+        let routes = kernel::json(&format!("{family} route show table all"));
+        let routes = routes.iter().filter(|route| route["table"] != "local");
+        lines.extend(routes.map(|route| format!("route {route}")));
     }
     let switches =
         ["ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv4/ping_group_range", "ipv4/tcp_keepalive_time"];

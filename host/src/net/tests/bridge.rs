@@ -99,7 +99,7 @@ fn the_operators_bridge_is_podwires_own_if_it_is_missing_and_must_be_a_bridge() 
     });
 }
 
-fn in_vlans(number: u8, native: u16, tagged: &[(u16, u16)]) -> Checked {
+pub(super) fn in_vlans(number: u8, native: u16, tagged: &[(u16, u16)]) -> Checked {
     let mut plan = bridged(number, &[V4]);
     if let Wiring::Bridge { vlans, .. } = &mut plan.wiring {
         *vlans = Some(PortVlans { native, tagged: tagged.to_vec(), keep_default: false });
@@ -108,7 +108,7 @@ fn in_vlans(number: u8, native: u16, tagged: &[(u16, u16)]) -> Checked {
 }
 
 /// Whether this machine's kernel can be tried: there is no way to know but to ask it.
-fn kernel_filters_by_vlan() -> bool {
+pub(super) fn kernel_filters_by_vlan() -> bool {
     let made = Command::new("ip").args("link add probe type bridge vlan_filtering 1".split(' ')).output();
     let made = made.expect("installed").status.success();
     if made {

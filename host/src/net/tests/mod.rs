@@ -63,6 +63,10 @@ fn new_namespace() -> Namespace {
 pub(super) fn wired(plan: &Checked) -> Namespace {
     let pod = new_namespace();
     super::wire(&pod, plan).expect("wired");
+    // It goes up before the other, and the kernel notices its carrier in its own time: what is sent there before is
+    // lost.
+    let shown = || output(&format!("ip link show dev {}", plan.host_interface));
+    eventually("the host's end has its carrier", || plan.interface_down || shown().contains("state UP"));
     pod
 }
 

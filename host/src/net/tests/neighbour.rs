@@ -49,14 +49,19 @@ fn an_address_that_is_used_again_leaves_no_stale_neighbour() {
     });
 }
 
-/// Hears every ARP packet that reaches the pod (packet(7)).
-fn arp_in(pod: &Namespace) -> OwnedFd {
-    let arp = Protocol::from_raw(u32::from(0x0806_u16.to_be()).try_into().expect("not 0"));
-    inside(pod, || socket(AddressFamily::PACKET, SocketType::RAW, Some(arp)).expect("root"))
+/// Hears every packet of that Ethernet type which reaches the pod (packet(7)).
+fn hears(pod: &Namespace, ethertype: u16) -> OwnedFd {
+    let protocol = Protocol::from_raw(u32::from(ethertype.to_be()).try_into().expect("not 0"));
+    inside(pod, || socket(AddressFamily::PACKET, SocketType::RAW, Some(protocol)).expect("root"))
 }
 
-fn heard(socket: &OwnedFd) -> usize {
-    std::iter::from_fn(|| recv(socket, &mut [0; 64], RecvFlags::DONTWAIT).ok()).count()
+fn heard(socket: &OwnedFd) -> Vec<Vec<u8>> {
+    let next = || {
+        let mut frame = vec![0; 128];
+        let (length, _) = recv(socket, &mut frame, RecvFlags::DONTWAIT).ok()?;
+        Some(frame[..length].to_vec())
+    };
+    std::iter::from_fn(next).collect()
 }
 
 #[test]
@@ -64,15 +69,33 @@ fn only_an_address_that_others_may_know_wrongly_is_announced() {
     isolated(|| {
         let other = wired(&bridged(9, &[V4]));
         forwards("pw9");
-        let arp = arp_in(&other);
+        let arp = hears(&other, 0x0806);
         let _derived = wired(&bridged(3, &[V4]));
-        assert_eq!(heard(&arp), 0, "nothing is flooded without need");
+        assert_eq!(heard(&arp).len(), 0, "nothing is flooded without need");
         let _chosen = wired(&Checked { mac: MacAddress([0x02, 0, 0, 0, 0, 4]), ..bridged(4, &[V4]) });
-        assert_eq!(heard(&arp), 1);
+        assert_eq!(heard(&arp).len(), 1);
         assert_eq!(
             output("ip neighbour show dev cni0").matches("lladdr 02:").count(),
             0,
             "nobody asked for it"
         );
+    });
+}
+
+#[test]
+fn an_address_that_is_still_being_asked_for_is_not_announced() {
+    isolated(|| {
+        let other = wired(&bridged(9, &[V4, V6]));
+        forwards("pw9");
+        let ipv6 = hears(&other, 0x86dd);
+        // Neighbour advertisements from the node's own hardware address.
+        let announced = || {
+            let of_node = |frame: &&Vec<u8>| frame[6..12] == mac(1).0 && frame.get(54) == Some(&136);
+            heard(&ipv6).iter().filter(of_node).count()
+        };
+        let _asking = wired(&Checked { duplicate_address_detection: true, ..bridged(3, &[V4, V6]) });
+        assert_eq!(announced(), 0);
+        let _in_use = wired(&bridged(4, &[V4, V6]));
+        assert_eq!(announced(), 1);
     });
 }

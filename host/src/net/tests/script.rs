@@ -6,7 +6,9 @@ use std::io::Write;
 
 use crate::plan::script;
 
+use super::super::sysctl::Sysctl;
 use super::super::wire;
+use super::bridge::{in_vlans, kernel_filters_by_vlan};
 use super::*;
 
 const V4: &str = "10.244.1.0/24";
@@ -16,7 +18,17 @@ const V6: &str = "fd00:244:1::/64";
 fn state() -> BTreeSet<String> {
     let shown = ["-details link show", "address show", "-4 route show table all", "-6 route show table all"];
     let all = shown.iter().flat_map(|what| entries(what)).chain(neighbours());
-    all.filter(|line| !line.is_empty()).collect()
+    let notify = Sysctl::of_interface("ipv6", "eth0", "ndisc_notify").get();
+    let notify = notify.map(|value| format!("ndisc_notify of eth0 {value}"));
+    all.chain(vlans()).chain(notify).filter(|line| !line.is_empty()).collect()
+}
+
+/// With the port's name in the first line of each.
+fn vlans() -> Vec<String> {
+    output("bridge vlan show")
+        .split("\n\n")
+        .map(|port| port.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 fn neighbours() -> Vec<String> {
@@ -159,4 +171,20 @@ fn what_the_node_remembers_of_an_address_is_as_the_script_says() {
     ];
     let plan = Checked { mac: MacAddress([0x02, 0, 0, 0, 0, 2]), ..bridged(2, &[V4, V6]) };
     assert_same(&prepare, &plan);
+}
+
+#[test]
+fn vlans_are_as_the_script_says() {
+    let plan = in_vlans(2, 100, &[(10, 20), (30, 30)]);
+    let mut can = false;
+    isolated(|| can = kernel_filters_by_vlan());
+    if can {
+        return assert_same(&[], &plan);
+    }
+    isolated(|| {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(script::add(&plan).as_bytes()).expect("written");
+        let tried = Command::new("sh").arg("-e").arg(file.path()).arg("pod").output().expect("installed");
+        assert!(!tried.status.success() && link_named("pw2").is_none(), "nor can the script: {tried:?}");
+    });
 }
