@@ -32,6 +32,7 @@ mod sys;
 pub mod sysctl;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unattended;
 mod unwiring;
 mod wiring;
 
