@@ -37,6 +37,7 @@ mod sys;
 pub mod sysctl;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unattended;
 mod unwiring;
 mod vlan;
 mod wiring;

@@ -9,7 +9,8 @@ mod table;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
 
 use super::super::link::{self, Veth};
 use super::super::rules;
@@ -20,7 +21,8 @@ const NODE4: &str = "192.168.1.11";
 const NODE6: &str = "fd00:192::11";
 const OUTSIDE4: &str = "192.168.1.12";
 const OUTSIDE6: &str = "fd00:192::12";
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Of somebody who expects something: what is not to come is never waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A machine beside the node, which has its pods behind the node.
 fn outside() -> Namespace {
@@ -33,7 +35,9 @@ fn outside() -> Namespace {
         give_addresses("eth0", [OUTSIDE4, OUTSIDE6]);
         run(&format!("ip route add 10.244.0.0/16 via {NODE4}"));
         run(&format!("ip route add fd00:244::/32 via {NODE6}"));
+        await_carrier("eth0");
     });
+    await_carrier("uplink");
     outside
 }
 
@@ -41,6 +45,26 @@ fn give_addresses(interface: &str, [four, six]: [&str; 2]) {
     run(&format!("ip address add {four}/24 dev {interface}"));
     run(&format!("ip address add {six}/64 dev {interface} nodad"));
     run(&format!("ip link set {interface} up"));
+}
+
+/// Waits until an interface that is up sends: the kernel sees to it a while after the other end is up, too.
+fn await_carrier(interface: &str) {
+    let until = Instant::now() + PATIENCE;
+    while !output(&format!("ip -json link show dev {interface}")).contains(r#""operstate":"UP""#) {
+        assert!(Instant::now() < until, "{interface} stays without a carrier");
+        yield_now();
+    }
+}
+
+/// Wires a pod that can be reached.
+fn wired(plan: &Checked) -> Namespace {
+    let pod = super::wired(plan);
+    await_carrier(plan.host_interface.as_str());
+    if let Wiring::Bridge { bridge, .. } = &plan.wiring {
+        await_carrier(bridge.name.as_str());
+    }
+    inside(&pod, || await_carrier("eth0"));
+    pod
 }
 
 /// Wires a pod and has the node treat its packets as planned.
@@ -62,9 +86,20 @@ fn socket_address(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(address.parse().expect("valid"), port)
 }
 
+/// Binds a socket as soon as its port is free: one that another thread's child process has inherited is open until that
+/// executes its program.
+fn bound_at_last<T>(namespace: &Namespace, bind: impl Fn() -> std::io::Result<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match inside(namespace, &bind) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < until => yield_now(),
+            outcome => return outcome.expect("an own address"),
+        }
+    }
+}
+
 fn bound(namespace: &Namespace, address: &str, port: u16) -> UdpSocket {
-    let socket =
-        inside(namespace, || UdpSocket::bind(socket_address(address, port))).expect("an own address");
+    let socket = bound_at_last(namespace, || UdpSocket::bind(socket_address(address, port)));
     socket.set_read_timeout(Some(PATIENCE)).expect("set");
     socket
 }
@@ -96,7 +131,7 @@ fn served_by_udp(client: &Namespace, asked: SocketAddr, server: (&Namespace, Soc
 }
 
 fn served_by_tcp(client: &Namespace, asked: SocketAddr, server: (&Namespace, SocketAddr)) -> Option<IpAddr> {
-    let listening = inside(server.0, || TcpListener::bind(server.1)).expect("an own address");
+    let listening = bound_at_last(server.0, || TcpListener::bind(server.1));
     let mut asking = inside(client, || TcpStream::connect_timeout(&asked, PATIENCE)).ok()?;
     let (mut answering, seen) = listening.accept().ok()?;
     answering.write_all(b"pong").expect("sent");

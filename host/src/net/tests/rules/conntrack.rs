@@ -48,6 +48,9 @@ fn datagrams_that_came_before_the_pod_reach_it() {
         let _other = treated(&Checked { traffic: named(4).traffic, ..bridged(4, &["10.244.1.0/24"]) });
         rules::remove(&named(4)).expect("removed");
         client.send_to(b"ping", socket_address(NODE4, 5353)).expect("sent");
+        let marker = bound(&Namespace::current().expect("current"), NODE4, 5354);
+        client.send_to(b"ping", socket_address(NODE4, 5354)).expect("sent");
+        marker.recv_from(&mut [0; 8]).expect("what was sent last has arrived");
         let pod = treated(&named(2));
         assert!(is_heard(&client, &pod, POD));
     });
@@ -63,7 +66,9 @@ fn nothing_is_remembered_of_an_address_that_is_given_back() {
         let (pod, neighbour) = (treated(&plan), wired(&other));
         assert!(is_heard(&client, &pod, POD));
         for (pod, own) in [(&pod, POD), (&neighbour, NEXT)] {
-            bound(pod, own, 0).send_to(b"ping", socket_address(OUTSIDE4, 9)).expect("sent");
+            let listening = bound(&outside, OUTSIDE4, 9000);
+            bound(pod, own, 0).send_to(b"ping", socket_address(OUTSIDE4, 9000)).expect("sent");
+            listening.recv_from(&mut [0; 8]).expect("heard");
         }
         for address in [POD, NEXT] {
             assert!(remembers(address), "{address}");
