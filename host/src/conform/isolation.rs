@@ -20,7 +20,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags, open, statvfs};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount};
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -83,6 +83,9 @@ fn protect() -> Result<()> {
                 return Err(error).with_context(|| format!("{} cannot be made read-only", point.display()));
             }
         }
+    }
+    if !statvfs("/")?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        bail!("the root directory is no mount, and cannot be protected: run this outside of a chroot");
     }
     Ok(())
 }

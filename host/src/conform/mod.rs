@@ -200,7 +200,7 @@ fn broken(error: anyhow::Error) -> Outcome {
 }
 
 /// How long the kernel may take over what it does after a call, such as taking a namespace apart.
-const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
+const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

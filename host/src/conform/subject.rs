@@ -46,12 +46,11 @@ pub(super) struct Plugin {
 impl Subject {
     /// Reads the list, finds its plugins, and asks them for their versions.
     pub(super) fn look_at(options: &Options) -> Result<Self> {
-        let path = options.plugin.canonicalize().with_context(|| {
-            format!(
-                "{} is not there; what lies below /run cannot be seen by the suite",
-                options.plugin.display()
-            )
-        })?;
+        // A link stays one: its name says which of its target's plugins is meant.
+        let path = std::path::absolute(&options.plugin)?;
+        if !path.is_file() {
+            bail!("{} is not there; what lies below /run cannot be seen by the suite", path.display());
+        }
         let (name, list) = read(&options.list)?;
         let folders = folders(&path);
         let own_type = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

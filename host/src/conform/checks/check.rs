@@ -40,10 +40,13 @@ fn immediately(bench: Bench<'_>) -> Verdict {
 fn additions(bench: Bench<'_>) -> Verdict {
     let attached = attached(bench)?;
     let link = attached.pod.link()?;
-    // Of TEST-NET-3 (RFC 5737): nobody's.
-    let address = IpNet::from(Ipv4Net::new_assert([203, 0, 113, 7].into(), 24));
-    attached.pod.run(|| kernel::add_address(&link, address).and_then(|()| kernel::add_link("later")))??;
+    attached.pod.run(|| kernel::add_address(&link, strange()).and_then(|()| kernel::add_link("later")))??;
     checked(bench, &attached, "after a later plugin added an address and a link")
+}
+
+/// Nobody's: of TEST-NET-3 (RFC 5737).
+fn strange() -> IpNet {
+    Ipv4Net::new_assert([203, 0, 113, 7].into(), 24).into()
 }
 
 fn changes_nothing(bench: Bench<'_>) -> Verdict {
@@ -82,22 +85,23 @@ fn first_address(attached: &Attached) -> Result<kernel::Address, Stop> {
         .map_or_else(|| super::super::failed(format!("{listed} in the container"), "none"), Ok)
 }
 
+/// With the last IPv4 address the routes would go too: another one keeps them, so that only the address is missed.
 fn no_address(attached: &Attached) -> Verdict {
-    let address = first_address(attached)?;
-    Ok(attached.pod.run(|| kernel::delete_address(&address))??)
+    let (address, link) = (first_address(attached)?, attached.pod.link()?);
+    let disturb = || kernel::add_address(&link, strange()).and_then(|()| kernel::delete_address(&address));
+    Ok(attached.pod.run(disturb)??)
 }
 
 fn wrong_address(attached: &Attached) -> Verdict {
     let (address, link) = (first_address(attached)?, attached.pod.link()?);
-    let length = address.prefix.prefix_len();
-    let other = IpNet::new(
-        address.prefix.addr(),
-        if length < address.prefix.max_prefix_len() { length + 1 } else { length - 1 },
-    )?;
-    attached
-        .pod
-        .run(|| kernel::delete_address(&address).and_then(|()| kernel::add_address(&link, other)))??;
-    Ok(())
+    let other = IpNet::new(address.prefix.addr(), other_length(address.prefix))?;
+    no_address(attached)?;
+    Ok(attached.pod.run(|| kernel::add_address(&link, other))??)
+}
+
+fn other_length(prefix: IpNet) -> u8 {
+    let length = prefix.prefix_len();
+    if length < prefix.max_prefix_len() { length + 1 } else { length - 1 }
 }
 
 fn no_route(attached: &Attached) -> Verdict {
