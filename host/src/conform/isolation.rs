@@ -122,7 +122,7 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Does some work on a fresh node: an empty network, no state. Nothing of it stays.
+/// Does some work on a fresh node, with nothing but an uplink and no state. Nothing of it stays.
 pub(super) fn on_a_node<T: Send>(root: Option<&Path>, work: impl FnOnce() -> T + Send) -> Result<T> {
     // A thread has namespaces of its own; they go with it.
     std::thread::scope(|scope| {
@@ -153,7 +153,8 @@ fn make_node(root: Option<&Path>) -> Result<()> {
     }
     // It shows the network namespace in which it was mounted.
     mount("sysfs", "/sys", "sysfs", MountFlags::NOSUID | MountFlags::NODEV, None).context("/sys")?;
-    super::kernel::set_loopback_up()
+    super::kernel::set_loopback_up()?;
+    super::kernel::add_uplink()
 }
 
 /// What is there before anything is mounted; it may be below what will be hidden.

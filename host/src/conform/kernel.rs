@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use netlink_packet_core::{DecodeError, NLM_F_CREATE, NLM_F_EXCL, Parseable as _};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage};
@@ -14,6 +14,9 @@ use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, Rou
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::net::socket::{Request, Socket};
+
+/// A node's interface to elsewhere.
+const UPLINK: &str = "uplink0";
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,6 +168,28 @@ fn apply(message: RouteNetlinkMessage, flags: u16, step: &str) -> Result<()> {
 pub(super) fn set_loopback_up() -> Result<()> {
     let loopback = link("lo")?.context("a network namespace has lo")?;
     set_up(&loopback, true)
+}
+
+/// Gives the node what machines have: an interface to elsewhere with an address, and a default route by it. It is
+/// not called eth0, which containers' interfaces are.
+pub(super) fn add_uplink() -> Result<()> {
+    let address = Ipv4Net::new_assert([192, 0, 2, 2].into(), 24);
+    add_link(UPLINK)?;
+    for link in links()? {
+        set_up(&link, true)?;
+    }
+    let uplink = link(UPLINK)?.context("it was just made")?;
+    add_address(&uplink, address.into())?;
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: AddressFamily::Inet,
+        table: RouteHeader::RT_TABLE_MAIN,
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    let gateway = RouteAddress::Inet([192, 0, 2, 1].into());
+    message.attributes = vec![RouteAttribute::Gateway(gateway), RouteAttribute::Oif(uplink.index)];
+    apply(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL, "add a route")
 }
 
 pub(super) fn set_up(link: &Link, up: bool) -> Result<()> {

@@ -19,7 +19,7 @@ but() { output=$(real); code=$?; printf '%s' "$output" | sed "$1"; exit $code; }
 pub(crate) const END: &str = "\nreal\n";
 
 /// Faults of podwire.
-pub(crate) const OF_PODWIRE: [(&str, &str); 38] = [
+pub(crate) const OF_PODWIRE: [(&str, &str); 39] = [
     (r#"is VERSION && { echo '{"cniVersion":"1.0.0"}'; exit; }"#, "S2-13.1"),
     (r#"is VERSION && { echo '{"cniVersion":"7","supportedVersions":["1.0.0"]}'; exit; }"#, "S2-13.2"),
     (r#"is VERSION && case $input in *name*) ;; *) refuse 6 ;; esac"#, "C1.1"),
@@ -50,6 +50,7 @@ pub(crate) const OF_PODWIRE: [(&str, &str); 38] = [
         "S5-1.12,S5-1.13,S2-6.6,S2-9.1,S3-1.1,S3-3.1,C5.1",
     ),
     (r#"export CNI_IFNAME=eth0"#, "S2-1.1,S2-3.2,C2.3"),
+    (r#"is ADD && [ -z "$CNI_ARGS" ] && refuse 4"#, "S2-1.3"),
     (r#"is ADD && [ "$CNI_IFNAME" = net1 ] && refuse 100"#, "S2-1.2,S2-14.5"),
     (r#"case $input in *cni.dev/conform*) refuse 7 ;; esac"#, "S1-1.1"),
     (r#"is ADD && inside ip link delete "$CNI_IFNAME" 2>/dev/null"#, "S2-3.1,S2-5.1"),

@@ -13,6 +13,7 @@ use super::{convention, must, should};
 pub(super) const CHECKS: &[Check] = &[
     must("S2-1.1", "ADD", "ADD makes the interface that CNI_IFNAME names", takes_the_name),
     should("S2-1.2", "ADD", "a container may have interfaces of several names", several),
+    must("S2-1.3", "ADD", "ADD needs no CNI_ARGS", no_arguments),
     must("S1-1.1", "ADD", "ADD passes over the runtime's keys, cni.dev/… and args", runtime_keys),
     must("S2-3.1", "ADD", "ADD refuses the name of an interface that the container has", occupied),
     must("S2-3.2", "ADD", "ADD refuses an interface name that cannot be", impossible_names),
@@ -39,6 +40,12 @@ fn several(bench: Bench<'_>) -> Verdict {
     second.ensure_intact("its ADD")?;
     bench.del(&second.pod, Some(&second.result))?.done("the DEL of net1")?;
     first.ensure_intact("the DEL of net1")
+}
+
+fn no_arguments(bench: Bench<'_>) -> Verdict {
+    let pod = bench.pod()?;
+    bench.add_with(&pod, &|call| call.without("CNI_ARGS"))?.result("an ADD without CNI_ARGS")?;
+    pod.link().map(drop)
 }
 
 fn runtime_keys(bench: Bench<'_>) -> Verdict {
