@@ -111,6 +111,11 @@ fn question() -> AddRequest {
             cluster: vec![pool()],
         },
         requested_addresses: Vec::new(),
+        range_sets: None,
+        requested_routes: Vec::new(),
+        operators_bridge: None,
+        port_mappings: Vec::new(),
+        bandwidth: None,
         requested_mac: None,
         config: r#"{"bridge":"cni0"}"#.to_owned(),
     }
@@ -179,6 +184,8 @@ impl Leases {
             config: r#"{"bridge":"cni0"}"#.to_owned(),
             plan: Checked { host_interface, ..self.plan.clone() },
             pools: vec![pool()],
+            elsewhere: false,
+            delegated: None,
         }
     }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::layout::{CLUSTER, Lab, Node, Pod};
 use super::{namespace, namespaces, record};
 use crate::names::{InterfaceName, MacAddress};
+use crate::net::bridge::{self, Vlans};
 use crate::net::link::{self, Interface, Veth};
 use crate::net::namespace::Namespace;
 use crate::net::route::{self, Hop, Route};
@@ -58,9 +59,10 @@ fn switch() -> Result<()> {
     let made = namespaces::make("switch")?;
     Namespace::open(&made)?.run(|| -> Result<()> {
         let mut socket = Socket::route()?;
-        socket.apply(&[link::create_bridge(
+        socket.apply(&[bridge::creation(
             &name(SWITCH)?,
             MacAddress([0x0a, 0x58, 0xc0, 0xa8, 0x01, 0x00]),
+            Vlans::Ignored,
         )])?;
         let index = index_of(&socket, SWITCH)?;
         Ok(socket.apply(&[link::set_up(Interface { index, name: SWITCH })])?)
@@ -137,7 +139,7 @@ fn default_route(node: &Node) -> Result<()> {
 
 fn via(destination: Ipv4Net, gateway: Ipv4Addr) -> Route {
     let hop = Hop::Via { gateway: gateway.into(), interface: None, onlink: false };
-    Route { destination: destination.into(), hop, mtu: None, metric: None }
+    Route::to(destination.into(), hop)
 }
 
 fn as_peer(node: &Node) -> Value {

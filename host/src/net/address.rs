@@ -18,10 +18,18 @@ use crate::plan::marks::PROTOCOL;
 /// Gives an interface an address, at once in use: nobody else has it, the leases see to that, so that
 /// IPv6 need not ask on the link first (duplicate address detection takes over a second).
 pub fn add(interface: Interface<'_>, prefix: IpNet) -> Request {
+    let at_once = if prefix.addr().is_ipv6() { AddressHeaderFlags::Nodad } else { Default::default() };
+    request(interface, prefix, at_once)
+}
+
+/// As [`add`], but IPv6 asks on the link first. Does not wait for it: until then the address is not in use.
+pub fn add_with_detection(interface: Interface<'_>, prefix: IpNet) -> Request {
+    request(interface, prefix, AddressHeaderFlags::default())
+}
+
+fn request(interface: Interface<'_>, prefix: IpNet, flags: AddressHeaderFlags) -> Request {
     let mut message = message(interface.index, prefix);
-    if matches!(prefix, IpNet::V6(_)) {
-        message.header.flags = AddressHeaderFlags::Nodad;
-    }
+    message.header.flags = flags;
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
     let step = format!("add address {prefix} to {}", interface.name);
     Request::new(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL, step)
@@ -75,6 +83,8 @@ pub struct Found {
     pub prefix: IpNet,
     /// Whether podwire gave it. Linux before 5.18 does not remember, so that it is false there.
     pub ours: bool,
+    /// Whether it is not in use, because duplicate address detection found it elsewhere on the link.
+    pub duplicate: bool,
 }
 
 /// The addresses of an interface.
@@ -108,6 +118,7 @@ fn decode(body: &[u8]) -> Result<Option<Found>, DecodeError> {
             _ => (),
         }
     }
+    let duplicate = header.flags.contains(AddressHeaderFlags::Dadfailed);
     let prefix = local.or(address).and_then(|address| IpNet::new(address, header.prefix_len).ok());
-    Ok(prefix.map(|prefix| Found { index: header.index, prefix, ours }))
+    Ok(prefix.map(|prefix| Found { index: header.index, prefix, ours, duplicate }))
 }

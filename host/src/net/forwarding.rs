@@ -11,18 +11,30 @@ use super::frame::attribute;
 use super::socket::Socket;
 use super::sysctl::{Families, forwarding};
 
-/// Has the node forward what is of these families.
-pub(super) fn ensure(socket: &mut Socket, families: Families) -> Result<(), Error> {
-    let off = Families {
-        ipv4: families.ipv4 && !is_on(socket, AddressFamily::INET)?,
-        ipv6: families.ipv6 && !is_on(socket, AddressFamily::INET6)?,
+/// What is asked before forwarding is switched on, one question for each of these families.
+pub(super) fn questions(families: Families) -> impl Iterator<Item = Question> {
+    let asked = [(families.ipv4, AddressFamily::INET), (families.ipv6, AddressFamily::INET6)];
+    asked.into_iter().filter(|(wanted, _)| *wanted).map(|(_, family)| Question(family))
+}
+
+/// Has the node forward what is of these families. `asked` are the sequence numbers of [`questions`].
+pub(super) fn ensure(
+    socket: &mut Socket,
+    families: Families,
+    asked: impl IntoIterator<Item = u32>,
+) -> Result<(), Error> {
+    let mut asked = asked.into_iter();
+    let mut is_off = |wanted: bool| match wanted.then(|| asked.next()).flatten() {
+        Some(asked) => is_on(socket, asked).map(|on| !on),
+        None => Ok(false),
     };
+    let off = Families { ipv4: is_off(families.ipv4)?, ipv6: is_off(families.ipv6)? };
     forwarding(off).iter().try_for_each(|switch| switch.ensure("1").map(|_| ()))
 }
 
 /// By the switch for all interfaces: IPv6 looks at no other, and IPv4 hands it on to each.
-fn is_on(socket: &mut Socket, family: AddressFamily) -> Result<bool, Error> {
-    match socket.get(Question(family), "say whether it forwards", decode) {
+fn is_on(socket: &mut Socket, asked: u32) -> Result<bool, Error> {
+    match socket.answer(asked, "say whether it forwards", decode) {
         Ok(answer) => Ok(answer == Some(true)),
         // A family that this kernel does not have.
         Err(Error::Refused(_)) => Ok(false),
@@ -37,7 +49,7 @@ fn decode(body: &[u8]) -> Result<bool, DecodeError> {
 }
 
 /// RTM_GETNETCONF (linux/netconf.h) for what concerns all interfaces.
-struct Question(AddressFamily);
+pub(super) struct Question(AddressFamily);
 
 impl NetlinkSerializable for Question {
     fn message_type(&self) -> u16 {

@@ -4,7 +4,6 @@
 //! routes, rules) is no difference.
 
 use std::fmt::{self, Display};
-use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use ipnet::IpNet;
@@ -13,15 +12,16 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 
 use crate::names::{InterfaceName, MacAddress};
-use crate::plan::derived::routed_addresses;
-use crate::plan::{Bridge, Checked, Wiring, marks};
+use crate::plan::derived::{is_in_the_way, routed_addresses};
+use crate::plan::{Bridge, Checked, PortVlans, Wiring, marks};
 
 use super::link::{self, Link};
 use super::namespace::Namespace;
-use super::route::{self, Hop, Route};
+use super::route::{self, Route};
 use super::socket::Socket;
+use super::vlan::Memberships;
 use super::wiring::{container_routes, routes_to_pod};
-use super::{Error, address};
+use super::{Error, address, rules, shaping};
 
 /// Something that is not as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +45,10 @@ impl Display for Difference {
 pub fn inspect(pod: &Namespace, plan: &Checked) -> Result<Vec<Difference>, Error> {
     let mut host = Socket::route()?;
     let mut report = Report::default();
-    let container = pod.run(|| End::read(&plan.container_interface))??;
-    let near = End::read_with(&mut host, &plan.host_interface)?;
+    let routes =
+        if plan.routes.iter().any(|route| route.table.is_some()) { route::of_all_tables } else { route::all };
+    let container = pod.run(|| End::read(&mut Socket::route()?, &plan.container_interface, routes))??;
+    let near = End::read(&mut host, &plan.host_interface, route::all)?;
     if let Some(container) = &container {
         report.container(container, plan);
     } else {
@@ -62,38 +64,46 @@ pub fn inspect(pod: &Namespace, plan: &Checked) -> Result<Vec<Difference>, Error
         report.peer(&near.link, expected, plan);
     }
     match &plan.wiring {
-        Wiring::Bridge { bridge, .. } => report.bridge(bridge, read_bridge(&mut host, bridge)?, &near.link),
+        Wiring::Bridge { bridge, vlans, .. } => {
+            let found = read_bridge(&mut host, bridge)?;
+            if let Some((vlans, (bridge, _))) = vlans.as_ref().zip(found.as_ref()) {
+                let port = &near.link;
+                report.vlans(vlans, bridge, port, &Memberships::of(&mut host, port.index, vlans)?);
+            }
+            report.bridge(bridge, found, &near.link);
+        }
         Wiring::Routed => report.routed(&near, plan),
     }
+    if let Some(bandwidth) = &plan.traffic.bandwidth {
+        let limits = shaping::inspect(&mut host, near.link.interface(), bandwidth, near.link.mtu)?;
+        report.differences.extend(limits);
+    }
+    report.differences.extend(rules::inspect(plan)?);
     Ok(report.differences)
 }
 
 /// An interface with its addresses, and the routes of its namespace.
 struct End {
     link: Link,
-    addresses: Vec<IpNet>,
+    addresses: Vec<address::Found>,
     routes: Vec<route::Found>,
 }
 
 impl End {
-    fn read(name: &InterfaceName) -> Result<Option<Self>, Error> {
-        Self::read_with(&mut Socket::route()?, name)
-    }
-
-    fn read_with(socket: &mut Socket, name: &InterfaceName) -> Result<Option<Self>, Error> {
+    fn read(
+        socket: &mut Socket,
+        name: &InterfaceName,
+        routes: impl Fn(&mut Socket) -> Result<Vec<route::Found>, Error>,
+    ) -> Result<Option<Self>, Error> {
         let Some(link) = link::find(socket, name)? else { return Ok(None) };
-        let addresses = prefixes(socket, link.index)?;
-        Ok(Some(Self { link, addresses, routes: route::all(socket)? }))
+        let addresses = address::of(socket, link.index)?;
+        Ok(Some(Self { link, addresses, routes: routes(socket)? }))
     }
 }
 
-fn prefixes(socket: &mut Socket, index: u32) -> Result<Vec<IpNet>, Error> {
-    Ok(address::of(socket, index)?.into_iter().map(|found| found.prefix).collect())
-}
-
-fn read_bridge(host: &mut Socket, plan: &Bridge) -> Result<Option<(Link, Vec<IpNet>)>, Error> {
+fn read_bridge(host: &mut Socket, plan: &Bridge) -> Result<Option<(Link, Vec<address::Found>)>, Error> {
     let Some(link) = link::find(host, &plan.name)? else { return Ok(None) };
-    let addresses = prefixes(host, link.index)?;
+    let addresses = address::of(host, link.index)?;
     Ok(Some((link, addresses)))
 }
 
@@ -142,6 +152,7 @@ impl Report {
     fn container(&mut self, end: &End, plan: &Checked) {
         let name = format!("{} in the container", plan.container_interface);
         self.veth(&end.link, &name, plan.mac, plan.mtu);
+        self.compare(format!("state of {name}"), state(!plan.interface_down), state(end.link.up));
         for planned in &plan.addresses {
             self.address(planned.prefix, &end.addresses, &name);
         }
@@ -153,6 +164,7 @@ impl Report {
     fn host_end(&mut self, end: &Link, plan: &Checked) {
         let name = format!("host interface {}", plan.host_interface);
         self.veth(end, &name, plan.host_mac, plan.mtu);
+        self.compare(format!("state of {name}"), state(true), state(end.up));
         self.compare(format!("group of {name}"), marks::GROUP, end.group);
     }
 
@@ -160,7 +172,6 @@ impl Report {
     fn veth(&mut self, end: &Link, name: &str, mac: MacAddress, mtu: Option<u32>) {
         self.compare(format!("type of {name}"), "veth", end.kind.as_deref().unwrap_or("hardware"));
         self.compare(format!("hardware address of {name}"), mac.to_string(), shown(end.mac));
-        self.compare(format!("state of {name}"), "up", if end.up { "up" } else { "down" });
         if let Some(mtu) = mtu {
             self.compare(format!("MTU of {name}"), mtu, end.mtu);
         }
@@ -173,17 +184,33 @@ impl Report {
         }
     }
 
-    fn bridge(&mut self, plan: &Bridge, found: Option<(Link, Vec<IpNet>)>, port: &Link) {
+    fn bridge(&mut self, plan: &Bridge, found: Option<(Link, Vec<address::Found>)>, port: &Link) {
         let name = format!("bridge {}", plan.name);
         let Some((bridge, addresses)) = found else { return self.missing(name) };
         self.compare(format!("type of {name}"), "bridge", bridge.kind.as_deref().unwrap_or("hardware"));
-        self.compare(format!("state of {name}"), "up", if bridge.up { "up" } else { "down" });
+        self.compare(format!("state of {name}"), state(true), state(bridge.up));
+        if plan.promiscuous && !bridge.promiscuous {
+            self.differs(format!("promiscuous mode of {name}"), "on", "off");
+        }
         for planned in &plan.addresses {
             self.address(*planned, &addresses, &name);
+        }
+        for other in addresses.iter().filter(|found| is_in_the_way(plan, &found.prefix)) {
+            self.differs(format!("address {} of {name}", other.prefix), "none", "present");
         }
         if port.master != Some(bridge.index) {
             let found = port.master.map_or("none".to_owned(), |index| format!("interface number {index}"));
             self.differs(format!("bridge of host interface {}", port.name), &plan.name, found);
+        }
+    }
+
+    fn vlans(&mut self, plan: &PortVlans, bridge: &Link, port: &Link, found: &Memberships) {
+        if !bridge.vlan_filtering {
+            self.differs(format!("VLAN filtering of bridge {}", bridge.name), "on", "off");
+        }
+        let planned = Memberships::planned(plan);
+        if *found != planned {
+            self.differs(format!("VLANs of host interface {}", port.name), planned, found);
         }
     }
 
@@ -196,33 +223,25 @@ impl Report {
         }
     }
 
-    fn address(&mut self, planned: IpNet, found: &[IpNet], of: &str) {
-        if !found.contains(&planned) {
-            self.missing(format!("address {planned} of {of}"));
+    /// One that is still being asked for on the link is as planned.
+    fn address(&mut self, planned: IpNet, found: &[address::Found], of: &str) {
+        let what = || format!("address {planned} of {of}");
+        match found.iter().find(|found| found.prefix == planned) {
+            None => self.missing(what()),
+            Some(found) if found.duplicate => self.differs(what(), "in use", "somebody else's on the link"),
+            Some(_) => (),
         }
     }
 
     fn route(&mut self, planned: &Route, found: &[route::Found], place: &str) {
-        if !found.iter().any(|found| is_as_planned(planned, found)) {
+        if !found.iter().any(|found| found.is_as_planned(planned)) {
             self.missing(format!("route {planned} {place}"));
         }
     }
 }
 
-/// A metric that the plan does not name is not compared.
-fn is_as_planned(planned: &Route, found: &route::Found) -> bool {
-    found.destination == planned.destination.trunc()
-        && planned.metric.is_none_or(|metric| metric == found.metric)
-        && found.hop.is_some_and(|hop| way(hop) == way(planned.hop))
-}
-
-/// Gateway and interface.
-fn way(hop: Hop) -> (Option<IpAddr>, Option<u32>) {
-    match hop {
-        Hop::Link { interface } => (None, Some(interface)),
-        Hop::Via { gateway, interface, .. } => (Some(gateway), interface),
-        Hop::Blackhole => (None, None),
-    }
+fn state(up: bool) -> &'static str {
+    if up { "up" } else { "down" }
 }
 
 fn shown(mac: Option<MacAddress>) -> String {

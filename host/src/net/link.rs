@@ -9,8 +9,8 @@ use netlink_packet_core::{
     DecodeError, NLM_F_CREATE, NLM_F_EXCL, NlaBuffer, NlasIterator, parse_i32, parse_string, parse_u32,
 };
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
-    InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask,
+    LinkFlags, LinkHeader, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
@@ -46,18 +46,6 @@ pub struct Veth<'a> {
     pub mtu: u32,
     /// The index of the bridge of which the near end becomes a port.
     pub master: Option<u32>,
-}
-
-/// Makes a bridge. It is down: see [`settle`].
-pub fn create_bridge(name: &InterfaceName, mac: MacAddress) -> Request {
-    let attributes = vec![
-        LinkAttribute::IfName(name.to_string()),
-        // Set when it is made, so that neither the first port's address nor udev changes it.
-        LinkAttribute::Address(mac.0.to_vec()),
-        LinkAttribute::Group(GROUP),
-        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
-    ];
-    create(LinkHeader::default(), attributes, format!("create bridge {name}"))
 }
 
 /// Makes a veth pair, the far end at once in its namespace. Both are down, for what has to be said before.
@@ -96,14 +84,6 @@ pub fn set_up(interface: Interface<'_>) -> Request {
     change(up(interface.index), vec![], format!("set {} up", interface.name))
 }
 
-/// Marks a bridge for people, gives it an MTU if one is asked for, and sets it up.
-pub fn settle(bridge: Interface<'_>, mtu: Option<u32>) -> Request {
-    let mut attributes = vec![LinkAttribute::IfAlias(ALIAS.to_owned())];
-    attributes.extend(mtu.map(LinkAttribute::Mtu));
-    let mtu = mtu.map(|mtu| format!(" with MTU {mtu}")).unwrap_or_default();
-    change(up(bridge.index), attributes, format!("set bridge {}{mtu} up", bridge.name))
-}
-
 /// Keeps the kernel from giving an interface an IPv6 link-local address by itself. A kernel or an
 /// interface without IPv6 gives none anyway.
 pub fn no_link_local(interface: Interface<'_>) -> Request {
@@ -111,17 +91,6 @@ pub fn no_link_local(interface: Interface<'_>) -> Request {
     let attributes = vec![LinkAttribute::AfSpecUnspec(vec![mode])];
     let step = format!("keep {} without IPv6 link-local address", interface.name);
     change(header(interface.index), attributes, step).tolerating(&[Errno::AFNOSUPPORT])
-}
-
-/// Sets what a bridge's port does with frames.
-pub fn set_port(port: Interface<'_>, hairpin: bool, isolated: bool) -> Request {
-    let options = vec![InfoBridgePort::HairpinMode(hairpin), InfoBridgePort::Isolated(isolated)];
-    let attributes = vec![LinkAttribute::LinkInfo(vec![
-        LinkInfo::PortKind(InfoPortKind::Bridge),
-        LinkInfo::PortData(InfoPortData::BridgePort(options)),
-    ])];
-    let step = format!("set hairpin {hairpin} and isolated {isolated} on bridge port {}", port.name);
-    change(header(port.index), attributes, step)
 }
 
 /// Removes a link; that it has gone by itself is fine.
@@ -132,11 +101,11 @@ pub fn delete(interface: Interface<'_>) -> Request {
         .tolerating(&[Errno::NODEV])
 }
 
-fn header(index: u32) -> LinkHeader {
+pub(super) fn header(index: u32) -> LinkHeader {
     LinkHeader { index, ..LinkHeader::default() }
 }
 
-fn up(index: u32) -> LinkHeader {
+pub(super) fn up(index: u32) -> LinkHeader {
     LinkHeader { flags: LinkFlags::Up, change_mask: LinkFlags::Up, ..header(index) }
 }
 
@@ -146,11 +115,11 @@ fn message(header: LinkHeader, attributes: Vec<LinkAttribute>) -> RouteNetlinkMe
     RouteNetlinkMessage::NewLink(message)
 }
 
-fn create(header: LinkHeader, attributes: Vec<LinkAttribute>, step: String) -> Request {
+pub(super) fn create(header: LinkHeader, attributes: Vec<LinkAttribute>, step: String) -> Request {
     Request::new(message(header, attributes), NLM_F_CREATE | NLM_F_EXCL, step)
 }
 
-fn change(header: LinkHeader, attributes: Vec<LinkAttribute>, step: String) -> Request {
+pub(super) fn change(header: LinkHeader, attributes: Vec<LinkAttribute>, step: String) -> Request {
     Request::new(message(header, attributes), 0, step)
 }
 
@@ -181,6 +150,10 @@ pub struct Link {
     pub alias: Option<String>,
     /// Whether it is known to have IPv6.
     pub has_ipv6: bool,
+    /// Whether somebody set it to take in frames for whatever hardware address.
+    pub promiscuous: bool,
+    /// Whether it is a bridge that filters by VLAN.
+    pub vlan_filtering: bool,
 }
 
 impl Link {
@@ -211,8 +184,9 @@ impl Link {
 
     fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         let header = LinkHeader::parse(body)?;
-        let up = header.flags.contains(LinkFlags::Up);
-        let mut link = Self { index: header.index, up, ..Self::default() };
+        let is = |flag| header.flags.contains(flag);
+        let (up, promiscuous) = (is(LinkFlags::Up), is(LinkFlags::Promisc));
+        let mut link = Self { index: header.index, up, promiscuous, ..Self::default() };
         for attribute in NlasIterator::new(&body[LINK_HEADER..]) {
             link.take(&attribute?)?;
         }
@@ -227,12 +201,23 @@ impl Link {
             IFLA_MTU => self.mtu = parse_u32(value)?,
             IFLA_LINK => self.peer = Some(parse_u32(value)?),
             IFLA_MASTER => self.master = Some(parse_u32(value)?),
-            IFLA_LINKINFO => self.kind = info_kind(value)?,
+            IFLA_LINKINFO => self.take_info(value)?,
             IFLA_IFALIAS => self.alias = Some(parse_string(value)?),
             IFLA_AF_SPEC => self.has_ipv6 = has_ipv6(value)?,
             IFLA_GROUP => self.group = parse_u32(value)?,
             IFLA_LINK_NETNSID => self.peer_namespace = Some(parse_i32(value)?),
             _ => (),
+        }
+        Ok(())
+    }
+
+    fn take_info(&mut self, info: &[u8]) -> Result<(), DecodeError> {
+        self.kind = attribute(info, IFLA_INFO_KIND)?.map(|kind| parse_string(kind.value())).transpose()?;
+        if self.is_bridge()
+            && let Some(data) = attribute(info, IFLA_INFO_DATA)?
+        {
+            let filtering = attribute(data.value(), IFLA_BR_VLAN_FILTERING)?;
+            self.vlan_filtering = filtering.is_some_and(|filtering| filtering.value() != [0]);
         }
         Ok(())
     }
@@ -254,7 +239,7 @@ pub(super) fn is_removal(frame: &Frame<'_>, index: u32) -> bool {
 }
 
 /// The length of struct ifinfomsg.
-const LINK_HEADER: usize = 16;
+pub(super) const LINK_HEADER: usize = 16;
 const RTM_DELLINK: u16 = 17;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -263,18 +248,16 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
-const IFLA_AF_SPEC: u16 = 26;
+pub(super) const IFLA_AF_SPEC: u16 = 26;
 const IFLA_GROUP: u16 = 27;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const AF_INET6: u16 = 10;
 const IFLA_INET6_CONF: u16 = 2;
 /// Of linux/ipv6.h.
 const DEVCONF_DISABLE_IPV6: usize = 26;
-
-fn info_kind(info: &[u8]) -> Result<Option<String>, DecodeError> {
-    attribute(info, IFLA_INFO_KIND)?.map(|kind| parse_string(kind.value())).transpose()
-}
 
 /// The link of that name.
 pub fn find(socket: &mut Socket, name: &InterfaceName) -> Result<Option<Link>, Error> {
@@ -285,6 +268,20 @@ pub fn find(socket: &mut Socket, name: &InterfaceName) -> Result<Option<Link>, E
 /// Asks for the link of that name.
 pub(super) fn by_name(name: &InterfaceName) -> RouteNetlinkMessage {
     question(vec![LinkAttribute::IfName(name.to_string()), without_statistics()])
+}
+
+/// Asks for the interface of that index.
+pub(super) fn by_index(index: u32) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![without_statistics()];
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// Whether a message about links says that this one can send and receive (`IFF_RUNNING`).
+pub(super) fn is_running(body: &[u8], index: u32) -> bool {
+    let header = LinkHeader::parse(body).ok();
+    header.is_some_and(|header| header.index == index && header.flags.contains(LinkFlags::Running))
 }
 
 /// What the kernel says to [`by_name`].

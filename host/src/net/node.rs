@@ -8,7 +8,7 @@ use std::fmt::{self, Display};
 use ipnet::IpNet;
 
 use crate::names::InterfaceName;
-use crate::plan::derived::{bridge_addresses, bridge_mac};
+use crate::plan::derived::{bridge_addresses, bridge_mac, is_in_the_way};
 use crate::plan::marks::GROUP;
 use crate::plan::{Bridge, NextHop, NodePlan, NodeRoute};
 
@@ -167,7 +167,7 @@ impl Comparison {
             self.changes.extend(bridge_addresses(planned, bridge_mac(planned)).into_iter().map(added));
             return Ok(());
         };
-        let found = match bridge::check(found, name) {
+        let found = match bridge::check(found, planned) {
             Ok(found) => found,
             Err(conflict) => {
                 self.conflicts.push(conflict);
@@ -185,10 +185,15 @@ impl Comparison {
     fn addresses(&mut self, planned: &Bridge, bridge: &Link, found: &[address::Found]) {
         let name = &planned.name;
         let wanted = bridge_addresses(planned, bridge.hardware_address());
+        let stale = |found: &&address::Found| {
+            let ours = found.ours && !wanted.contains(&found.prefix);
+            ours || is_in_the_way(planned, &found.prefix)
+        };
+        // First, for with an IPv4 address go the later ones of its link.
+        let stale = found.iter().filter(stale);
+        self.changes.extend(stale.map(|found| Change::AddressRemoved(name.clone(), found.prefix)));
         let missing = wanted.iter().filter(|prefix| !found.iter().any(|found| found.prefix == **prefix));
         self.changes.extend(missing.map(|prefix| Change::AddressAdded(name.clone(), *prefix)));
-        let stale = found.iter().filter(|found| found.ours && !wanted.contains(&found.prefix));
-        self.changes.extend(stale.map(|found| Change::AddressRemoved(name.clone(), found.prefix)));
     }
 
     /// Additions before removals: what changes its metric is never without a route.
@@ -238,7 +243,7 @@ fn to_route(planned: &NodeRoute) -> Route {
         NextHop::Via(gateway) => Hop::Via { gateway, interface: None, onlink: false },
         NextHop::Blackhole => Hop::Blackhole,
     };
-    Route { destination: planned.destination.trunc(), hop, mtu: None, metric: planned.metric }
+    Route { metric: planned.metric, ..Route::to(planned.destination.trunc(), hop) }
 }
 
 /// The kernel tells routes of one table apart by these.
@@ -283,9 +288,11 @@ fn requests_of(socket: &mut Socket, plan: &NodePlan, change: &Change) -> Result<
     Ok(match change {
         Change::Forwarding(_) => Vec::new(),
         Change::BridgeCreated(name) | Change::BridgeSettled(name, _) => {
-            let found = bridge::find(socket, name)?.ok_or_else(|| Error::BridgeGone(name.clone()))?;
-            let planned = plan.bridges.iter().find(|planned| planned.name == *name);
-            planned.map(|planned| bridge::settle(&found, planned)).transpose()?.unwrap_or_default()
+            let Some(planned) = plan.bridges.iter().find(|planned| planned.name == *name) else {
+                return Ok(Vec::new());
+            };
+            let found = bridge::find(socket, planned)?.ok_or_else(|| Error::BridgeGone(name.clone()))?;
+            bridge::settle(&found, planned)?
         }
         Change::AddressAdded(name, prefix) => {
             if prefix.addr().is_ipv6() {

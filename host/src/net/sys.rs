@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Instant;
 
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socket_with};
 
 /// `NS_GET_NSTYPE` of linux/nsfs.h: `_IO(0xb7, 3)`.
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
@@ -56,6 +56,27 @@ fn close_all_but(kept: RawFd) {
         close_range(0, kept - 1);
     }
     close_range(kept + 1, RawFd::MAX);
+}
+
+/// Sends one Ethernet frame out of an interface (packet(7)).
+pub(super) fn send_frame(interface: u32, frame: &[u8]) -> Result<(), Errno> {
+    // Of no protocol: it receives nothing.
+    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as libc::sa_family_t,
+        sll_protocol: 0,
+        sll_ifindex: interface as libc::c_int,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = size_of_val(&address) as libc::socklen_t;
+    let address = (&raw const address).cast();
+    // SAFETY: the kernel reads `frame` and `length` bytes at `address`, both of which outlive the call.
+    let sent =
+        unsafe { libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0, address, length) };
+    if sent >= 0 { Ok(()) } else { Err(last_errno()) }
 }
 
 /// Reads a socket option into `value`, which also holds what the kernel is asked for.

@@ -5,18 +5,24 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 use ipnet::IpNet;
+use netlink_packet_core::NetlinkSerializable;
+use netlink_packet_route::RouteNetlinkMessage;
 use rustix::io::Errno;
 
 use crate::names::{InterfaceName, MacAddress};
 use crate::plan::derived::routed_addresses;
 use crate::plan::{Checked, Wiring};
 
+use super::bridge::Vlans;
 use super::link::{self, Interface, Link, Veth};
 use super::namespace::Namespace;
 use super::route::{self, Hop, Route};
 use super::socket::{Request, Socket};
 use super::sysctl::{Families, Sysctl, enable_ipv6};
-use super::{DEFAULT_MTU, Error, Refused, address, bridge, forwarding};
+use super::{
+    DEFAULT_MTU, Error, Refused, address, announcement, bridge, carrier, forwarding, neighbour, rules,
+    shaping, vlan,
+};
 
 /// What became true beyond the plan, for the CNI result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +46,8 @@ pub struct WiredBridge {
 
 /// Wires a pod. The calling thread is in the node's network namespace.
 ///
-/// If it fails, the veth is gone again, and forwarding is as it was. A bridge that was made for it stays: it is
-/// the node's, and other pods may be its ports already.
+/// If it fails, the veth and the pod's rules are gone again, and forwarding is as it was. A bridge that was made for
+/// it stays: it is the node's, and other pods may be its ports already. So do the node's rules.
 pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     let mut host = Socket::route()?;
     // The kernel would say so too, but only after the bridge was given an address.
@@ -49,13 +55,25 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
         return Err(Error::HostInterfaceTaken(plan.host_interface.clone()));
     }
     let found = look_around(&mut host, plan)?;
-    let Prepared { wired, master, before } = prepare(&mut host, pod, plan, found)?;
-    let index = create_veth(&mut host, pod, plan, wired.mtu, master, before)?;
+    // They need no interface; and what the pod must not do is forbidden before it can do anything.
+    rules::apply(plan)?;
+    link_up(&mut host, pod, plan, found).map_err(|error| match rules::remove(plan) {
+        Ok(()) => error,
+        Err(left) => not_undone(plan, error, left),
+    })
+}
+
+fn link_up(host: &mut Socket, pod: &Namespace, plan: &Checked, found: Option<Link>) -> Result<Wired, Error> {
+    let Prepared { wired, bridge, before } = prepare(host, pod, plan, found)?;
+    let master = bridge.as_ref().map(|bridge| bridge.index);
+    let index = create_veth(host, pod, plan, wired.mtu, master, before)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
-    match connect(&mut host, end, pod, plan) {
-        Ok(()) => Ok(wired),
-        Err(error) => Err(undo(&mut host, end, plan, error)),
+    let connected = connect(host, end, pod, plan, (bridge.as_ref(), wired.mtu));
+    connected.map_err(|error| undo(host, end, plan, error))?;
+    if let Some(bridge) = master {
+        announcement::send(bridge, plan);
     }
+    Ok(wired)
 }
 
 /// The bridge, if it is there. An error if the node itself has one of the addresses: no lease knows of one that
@@ -63,25 +81,26 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
 fn look_around(host: &mut Socket, plan: &Checked) -> Result<Option<Link>, Error> {
     let addresses = || plan.addresses.iter().map(|address| address.prefix.addr());
     let bridge = match &plan.wiring {
-        Wiring::Bridge { bridge, .. } => Some(&bridge.name),
+        Wiring::Bridge { bridge, .. } => Some(bridge),
         Wiring::Routed => None,
     };
-    let questions: Vec<_> = addresses().map(route::to).chain(bridge.map(link::by_name)).collect();
+    let by_name = bridge.map(|bridge| link::by_name(&bridge.name));
+    let questions: Vec<_> = addresses().map(route::to).chain(by_name).collect();
     let mut asked = host.ask(&questions)?..;
     for (address, asked) in addresses().zip(&mut asked) {
         if route::is_local(host, asked)? {
             return Err(Error::AddressOfNode(address));
         }
     }
-    let Some((name, asked)) = bridge.zip(asked.next()) else { return Ok(None) };
-    link::found(host, asked)?.map(|found| bridge::check(found, name)).transpose()
+    let Some((planned, asked)) = bridge.zip(asked.next()) else { return Ok(None) };
+    link::found(host, asked)?.map(|found| bridge::check(found, planned)).transpose()
 }
 
 /// What is known before the veth is made.
 struct Prepared {
     wired: Wired,
-    /// The bridge's index.
-    master: Option<u32>,
+    /// As it was found, or made.
+    bridge: Option<Link>,
     /// What gives the bridge what it lacks.
     before: Vec<Request>,
 }
@@ -92,25 +111,31 @@ fn prepare(
     plan: &Checked,
     found: Option<Link>,
 ) -> Result<Prepared, Error> {
-    let Wiring::Bridge { bridge: planned, .. } = &plan.wiring else {
+    let Wiring::Bridge { bridge: planned, vlans, .. } = &plan.wiring else {
         let wired = Wired { mtu: plan.mtu.unwrap_or(DEFAULT_MTU), bridge: None };
-        return Ok(Prepared { wired, master: None, before: Vec::new() });
+        return Ok(Prepared { wired, bridge: None, before: Vec::new() });
     };
+    let filters = if vlans.is_some() { Vlans::Filtered } else { Vlans::Ignored };
     let found = match found {
         Some(found) => found,
         None => {
             // What the kernel would say of the veth: no bridge is made for one that cannot be.
             taken(host, pod, plan).map_or(Ok(()), Err)?;
-            bridge::create(host, planned)?
+            bridge::create(host, planned, filters)?
         }
     };
+    if filters == Vlans::Filtered {
+        bridge::filter_by_vlan(host, &found, planned)?;
+    }
     let mac = found.hardware_address();
     let mut before = bridge::settle(&found, planned)?;
+    before.extend(bridge::clear(host, &found, planned)?);
     before.extend(bridge::ensure_addresses(found.interface(), mac, planned));
+    before.extend(neighbour::correct(found.interface(), plan));
     let mtu = planned.mtu.unwrap_or(found.mtu);
     let bridge = WiredBridge { name: planned.name.clone(), mac, mtu };
     let wired = Wired { mtu: plan.mtu.unwrap_or(mtu), bridge: Some(bridge) };
-    Ok(Prepared { wired, master: Some(found.index), before })
+    Ok(Prepared { wired, bridge: Some(found), before })
 }
 
 /// Has the veth made together with the requests `before` it, and returns the host end's index.
@@ -167,21 +192,82 @@ fn taken(host: &Socket, pod: &Namespace, plan: &Checked) -> Option<Error> {
 
 /// The host's end first: when the other end comes up, both have their carrier, and what the kernel shall
 /// not do by itself must be said before.
-fn connect(host: &mut Socket, end: Interface<'_>, pod: &Namespace, plan: &Checked) -> Result<(), Error> {
-    let requests = host_requests(host, end, plan)?;
+fn connect(
+    host: &mut Socket,
+    end: Interface<'_>,
+    pod: &Namespace,
+    plan: &Checked,
+    (before, mtu): (Option<&Link>, u32),
+) -> Result<(), Error> {
+    if let (Some(before), Wiring::Bridge { bridge, .. }) = (before, &plan.wiring) {
+        bridge::keep_address(host, before, bridge)?;
+    }
+    let mut requests = match &plan.traffic.bandwidth {
+        Some(bandwidth) => shaping::requests(host, end, bandwidth, mtu)?,
+        None => Vec::new(),
+    };
+    requests.extend(host_requests(host, end, plan)?);
     host.apply(&requests)?;
     pod.run(|| configure_container(plan))??;
+    rules::serve_loopback(plan)?;
+    finish(host, end, plan)
+}
+
+/// What is asked at the end, in one send.
+enum Last {
+    Carrier(RouteNetlinkMessage),
+    Forwarding(forwarding::Question),
+}
+
+impl NetlinkSerializable for Last {
+    fn message_type(&self) -> u16 {
+        match self {
+            Self::Carrier(question) => question.message_type(),
+            Self::Forwarding(question) => question.message_type(),
+        }
+    }
+
+    fn buffer_len(&self) -> usize {
+        match self {
+            Self::Carrier(question) => question.buffer_len(),
+            Self::Forwarding(question) => question.buffer_len(),
+        }
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        match self {
+            Self::Carrier(question) => question.serialize(buffer),
+            Self::Forwarding(question) => question.serialize(buffer),
+        }
+    }
+}
+
+/// Whoever hears that the pod is wired sends it packets.
+fn finish(host: &mut Socket, end: Interface<'_>, plan: &Checked) -> Result<(), Error> {
+    let carrier = (!plan.interface_down).then(|| Last::Carrier(carrier::question(end)));
+    let waits = carrier.is_some();
+    let families = families(plan);
+    let questions: Vec<_> =
+        carrier.into_iter().chain(forwarding::questions(families).map(Last::Forwarding)).collect();
+    let mut asked = host.ask(&questions)?..;
+    if let Some(asked) = waits.then(|| asked.next()).flatten() {
+        carrier::wait(host, asked, end)?;
+    }
     // Last, since it cannot be undone: others may count on it a moment later.
-    forwarding::ensure(host, families(plan))
+    forwarding::ensure(host, families, asked)
 }
 
 fn host_requests(host: &mut Socket, end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Error> {
     // In this order: of a change to a link that is up and has no carrier, the kernel tells IPv6, which then walks
     // through the routes of all links.
     let mut requests = vec![link::no_link_local(end), link::set_up(end)];
-    match plan.wiring {
-        Wiring::Bridge { hairpin: false, isolated: false, .. } => (),
-        Wiring::Bridge { hairpin, isolated, .. } => requests.push(link::set_port(end, hairpin, isolated)),
+    match &plan.wiring {
+        Wiring::Bridge { hairpin, isolated, vlans, .. } => {
+            requests.extend(vlans.iter().flat_map(|vlans| vlan::set(end, vlans)));
+            if *hairpin || *isolated {
+                requests.push(bridge::set_port(end, *hairpin, *isolated));
+            }
+        }
         Wiring::Routed => {
             if families(plan).ipv6 {
                 with_ipv6(host, &plan.host_interface)?;
@@ -205,12 +291,7 @@ fn with_ipv6(socket: &mut Socket, name: &InterfaceName) -> Result<u32, Error> {
 
 /// The node's routes to each of the pod's addresses.
 pub(super) fn routes_to_pod(interface: u32, plan: &Checked) -> Vec<Route> {
-    let to = |address: IpAddr| Route {
-        destination: IpNet::from(address),
-        hop: Hop::Link { interface },
-        mtu: None,
-        metric: None,
-    };
+    let to = |address: IpAddr| Route::to(IpNet::from(address), Hop::Link { interface });
     plan.addresses.iter().map(|address| to(address.prefix.addr())).collect()
 }
 
@@ -223,13 +304,20 @@ fn configure_container(plan: &Checked) -> Result<(), Error> {
     let (name, has_ipv6) = (&plan.container_interface, families(plan).ipv6);
     let index = if has_ipv6 { with_ipv6(&mut container, name)? } else { index_of(&container, name)? };
     let end = Interface { index, name: name.as_str() };
+    if plan.duplicate_address_detection && has_ipv6 {
+        // Only the kernel knows when an address is in use, and may be announced.
+        Sysctl::of_interface("ipv6", name.as_str(), "ndisc_notify").set("1")?;
+    }
     let mut requests = Vec::with_capacity(2 + plan.addresses.len() + plan.routes.len());
     if !has_ipv6 {
         // Its announcements would be flooded to every port of the bridge, for nothing.
         requests.push(link::no_link_local(end));
     }
-    requests.push(link::set_up(end));
-    requests.extend(plan.addresses.iter().map(|planned| address::add(end, planned.prefix)));
+    if !plan.interface_down {
+        requests.push(link::set_up(end));
+    }
+    let add = if plan.duplicate_address_detection { address::add_with_detection } else { address::add };
+    requests.extend(plan.addresses.iter().map(|planned| add(end, planned.prefix)));
     requests.extend(container_routes(index, plan).iter().map(route::add));
     container.apply(&requests)
 }
@@ -246,6 +334,9 @@ pub(super) fn container_routes(interface: u32, plan: &Checked) -> Vec<Route> {
         hop: hop(planned.via),
         mtu: planned.mtu,
         metric: planned.metric,
+        advmss: planned.advmss,
+        table: planned.table,
+        scope: planned.scope,
     };
     plan.routes.iter().map(route).collect()
 }
@@ -260,12 +351,22 @@ fn index_of(socket: &Socket, name: &InterfaceName) -> Result<u32, Error> {
 
 /// With the host's end go the other, and all addresses and routes of both.
 fn undo(host: &mut Socket, end: Interface<'_>, plan: &Checked, error: Error) -> Error {
-    match host.apply(&[link::delete(end)]) {
+    let ifb = match &plan.traffic.bandwidth {
+        Some(_) => shaping::find_ifb(host, end.name),
+        None => Ok(None),
+    };
+    let mut requests = vec![link::delete(end)];
+    let undone = ifb.and_then(|ifb| {
+        requests.extend(ifb.iter().map(|ifb| link::delete(ifb.interface())));
+        host.apply(&requests)
+    });
+    match undone {
         Ok(()) => error,
-        Err(left) => Error::NotUndone {
-            error: Box::new(error),
-            interface: plan.host_interface.clone(),
-            left: Box::new(left),
-        },
+        Err(left) => not_undone(plan, error, left),
     }
+}
+
+fn not_undone(plan: &Checked, error: Error, left: Error) -> Error {
+    let interface = plan.host_interface.clone();
+    Error::NotUndone { error: Box::new(error), interface, left: Box::new(left) }
 }

@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::limits;
 use super::{
-    AddPlan, AddRequest, Address, Bridge, Checked, Dns, NextHop, Node, NodePlan, NodeRequest, NodeRoute,
-    Route, Traffic, Wiring,
+    AddPlan, AddRequest, Address, Bridge, Checked, Dns, Masquerade, NextHop, Node, NodePlan, NodeRequest,
+    NodeRoute, PortVlans, Route, Traffic, Wiring,
 };
 use crate::names::{AttachmentId, InterfaceName, MacAddress};
 
@@ -39,10 +39,12 @@ type Outcome<T = ()> = Result<T, Violation>;
 pub fn add(request: &AddRequest, plan: AddPlan) -> Outcome<Checked> {
     let node = &request.node;
     no_extra(&plan.extra)?;
-    let wiring = wiring(node, plan.wiring)?;
+    let wiring = wiring(request, plan.wiring)?;
     addresses(node, &wiring, &plan.addresses)?;
+    in_ranges(request, &plan.addresses)?;
     routes(&wiring, &plan.addresses, &plan.routes)?;
     mtu("mtu", plan.mtu, has_ipv6(&plan.addresses))?;
+    left_down(plan.interface_down, &plan.addresses)?;
     if let Some(dns) = &plan.dns {
         resolver(dns)?;
     }
@@ -58,8 +60,34 @@ pub fn add(request: &AddRequest, plan: AddPlan) -> Outcome<Checked> {
         mtu: plan.mtu,
         dns: plan.dns,
         sysctls: sysctls(&id.ifname, &plan.sysctls)?,
-        traffic: Traffic::default(),
+        traffic: Traffic {
+            masquerade: plan.masquerade.then(|| Masquerade { except: node.cluster.clone() }),
+            spoof_check: plan.spoof_check,
+            port_mappings: request.port_mappings.clone(),
+            bandwidth: request.bandwidth,
+        },
+        duplicate_address_detection: plan.duplicate_address_detection,
+        interface_down: plan.interface_down,
     })
+}
+
+/// What is on record of an attachment whose interface another plugin made.
+pub fn addresses_only(id: &AttachmentId, addresses: Vec<Address>) -> Checked {
+    Checked {
+        container_interface: id.ifname.clone(),
+        host_interface: default_host_interface(id),
+        wiring: Wiring::Routed,
+        mac: default_mac(id, &addresses),
+        host_mac: default_mac(id, &[]),
+        addresses,
+        routes: Vec::new(),
+        mtu: None,
+        dns: None,
+        sysctls: Vec::new(),
+        traffic: Traffic::default(),
+        duplicate_address_detection: false,
+        interface_down: false,
+    }
 }
 
 /// Checks what a policy proposes for the node.
@@ -124,12 +152,65 @@ fn host_interface(id: &AttachmentId, wiring: &Wiring, planned: Option<&str>) -> 
     }
 }
 
-fn wiring(node: &Node, wiring: Wiring<String>) -> Outcome<Wiring> {
-    match wiring {
-        Wiring::Bridge { bridge: planned, hairpin, isolated } => {
-            Ok(Wiring::Bridge { bridge: bridge("wiring.bridge", node, planned)?, hairpin, isolated })
+fn wiring(request: &AddRequest, wiring: Wiring<String>) -> Outcome<Wiring> {
+    let Wiring::Bridge { bridge: planned, hairpin, isolated, vlans } = wiring else {
+        return Ok(Wiring::Routed);
+    };
+    let mut bridge = bridge("wiring.bridge", &request.node, planned)?;
+    if bridge.promiscuous && hairpin {
+        let rule = "a promiscuous bridge would send a pod's frames back to it twice: choose one of the two";
+        return Err(violation("wiring.hairpin", hairpin, rule));
+    }
+    bridge.operators = request.operators_bridge.as_ref() == Some(&bridge.name);
+    if let Some(vlans) = &vlans {
+        port_vlans(vlans)?;
+    }
+    Ok(Wiring::Bridge { bridge, hairpin, isolated, vlans })
+}
+
+fn port_vlans(vlans: &PortVlans) -> Outcome {
+    vlan("wiring.vlans.native", vlans.native)?;
+    at_most("wiring.vlans.tagged", vlans.tagged.len(), limits::VLAN_RANGES)?;
+    for (i, (first, last)) in vlans.tagged.iter().enumerate() {
+        let field = format!("wiring.vlans.tagged[{i}]");
+        vlan(&field, *first)?;
+        vlan(&field, *last)?;
+        if first > last {
+            return Err(violation(field, format!("{first} to {last}"), "a range begins with its least"));
         }
-        Wiring::Routed => Ok(Wiring::Routed),
+    }
+    Ok(())
+}
+
+fn vlan(field: &str, id: u16) -> Outcome {
+    let (first, last) = (limits::VLAN_IDS.start(), limits::VLAN_IDS.end());
+    match limits::VLAN_IDS.contains(&id) {
+        true => Ok(()),
+        false => Err(violation(field, id, format!("a VLAN has a number from {first} to {last}"))),
+    }
+}
+
+fn left_down(down: bool, addresses: &[Address]) -> Outcome {
+    match addresses.first() {
+        Some(address) if down => {
+            let rule = format!("an interface that is down has no use for the address {}", address.prefix);
+            Err(violation("interface-down", true, rule))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The network configuration may narrow the pools.
+fn in_ranges(request: &AddRequest, addresses: &[Address]) -> Outcome {
+    let Some(sets) = &request.range_sets else { return Ok(()) };
+    let allowed =
+        |address: &&Address| sets.iter().flatten().any(|range| range.contains(address.prefix.addr()));
+    match addresses.iter().position(|address| !allowed(&address)) {
+        Some(i) => {
+            let rule = "it lies in none of the ranges of the network configuration's `ipam`";
+            Err(violation(format!("addresses[{i}].prefix"), addresses[i].prefix, rule))
+        }
+        None => Ok(()),
     }
 }
 
@@ -141,7 +222,8 @@ fn bridge(field: &str, node: &Node, bridge: Bridge<String>) -> Outcome<Bridge> {
         pod_address(&format!("{within}[{i}]"), node, prefix)?;
     }
     mtu(&format!("{field}.mtu"), bridge.mtu, bridge.addresses.iter().any(is_ipv6))?;
-    Ok(Bridge { name, addresses: bridge.addresses, mtu: bridge.mtu })
+    let Bridge { addresses, mtu, promiscuous, exclusive, .. } = bridge;
+    Ok(Bridge { name, addresses, mtu, promiscuous, exclusive, operators: false })
 }
 
 fn is_ipv6(prefix: &IpNet) -> bool {
@@ -272,10 +354,25 @@ fn routes(wiring: &Wiring, addresses: &[Address], routes: &[Route]) -> Outcome {
         block(&format!("{field}.destination"), &route.destination)?;
         next_hop(&field, wiring, addresses, route)?;
         mtu(&format!("{field}.mtu"), route.mtu, is_ipv6(&route.destination))?;
-        if !seen.insert((route.destination, route.metric)) {
+        details(&field, route)?;
+        if !seen.insert((route.destination, route.metric, route.table)) {
             let rule = "the plan has a route to it with the same metric already";
             return Err(violation(format!("{field}.destination"), route.destination, rule));
         }
+    }
+    Ok(())
+}
+
+fn details(field: &str, route: &Route) -> Outcome {
+    if let Some(advmss) = route.advmss.filter(|advmss| !limits::ADVMSS.contains(advmss)) {
+        return Err(violation(format!("{field}.advmss"), advmss, "a segment has 1 to 65535 bytes"));
+    }
+    if let Some(table) = route.table.filter(|table| limits::KERNEL_TABLES.contains(table)) {
+        return Err(violation(format!("{field}.table"), table, "that table is the kernel's"));
+    }
+    if let Some(scope) = route.scope.filter(|scope| !limits::SCOPES.contains(scope)) {
+        let rule = "a scope is 0 (anywhere), 200 (site), 253 (link) or 254 (host)";
+        return Err(violation(format!("{field}.scope"), scope, rule));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{Peer, Pod};
+use crate::plan::{AddressRange, Peer, Pod, SpoofCheck};
 use proptest::prelude::*;
 
 fn net(text: &str) -> IpNet {
@@ -35,7 +35,12 @@ pub(in crate::plan) fn request() -> AddRequest {
         node: node_facts(),
         requested_addresses: vec![],
         requested_mac: None,
+        range_sets: None,
+        requested_routes: vec![],
         config: "{}".into(),
+        operators_bridge: None,
+        port_mappings: vec![],
+        bandwidth: None,
     }
 }
 
@@ -45,16 +50,21 @@ pub(in crate::plan) fn lecture() -> AddPlan {
     AddPlan {
         host_interface: None,
         wiring: Wiring::Bridge {
-            bridge: Bridge { name: "cni0".into(), addresses: vec![net("10.244.1.1/24")], mtu: None },
+            bridge: Bridge::plain("cni0".into(), vec![net("10.244.1.1/24")]),
             hairpin: true,
             isolated: false,
+            vlans: None,
         },
         addresses: vec![Address { prefix: net("10.244.1.2/24"), gateway }],
-        routes: vec![Route { destination: net("0.0.0.0/0"), via: gateway, mtu: None, metric: None }],
+        routes: vec![Route::to(net("0.0.0.0/0"), gateway)],
         mac: None,
         mtu: None,
         dns: None,
         sysctls: vec![],
+        masquerade: false,
+        spoof_check: SpoofCheck::default(),
+        duplicate_address_detection: false,
+        interface_down: false,
         extra: vec![],
     }
 }
@@ -300,6 +310,110 @@ fn nothing_is_longer_than_the_limits() {
     assert_eq!(refused(|p| p.extra = vec![("later".into(), "1".into())]), "extra");
 }
 
+#[test]
+fn routes_have_tables_scopes_and_segments_that_the_kernel_takes() {
+    let with = |change: fn(&mut Route)| {
+        let mut plan = lecture();
+        change(&mut plan.routes[0]);
+        add(&request(), plan).map(|checked| checked.routes[0].clone()).map_err(|violation| violation.field)
+    };
+    let right =
+        with(|route| (route.advmss, route.table, route.scope) = (Some(1340), Some(70_000), Some(200)));
+    let right = right.expect("keeps every rule");
+    assert_eq!((right.advmss, right.table, right.scope), (Some(1340), Some(70_000), Some(200)));
+    assert_eq!(with(|route| route.advmss = Some(0)).expect_err("0"), "routes[0].advmss");
+    assert_eq!(with(|route| route.advmss = Some(65_536)).expect_err("too much"), "routes[0].advmss");
+    // Unspecified, and the kernel's own: a route there could make the pod answer for others' addresses.
+    assert_eq!(with(|route| route.table = Some(0)).expect_err("0"), "routes[0].table");
+    assert_eq!(with(|route| route.table = Some(255)).expect_err("local"), "routes[0].table");
+    for bad in [1, 199, 252, 255] {
+        let violation = refused(|plan| plan.routes[0].scope = Some(bad));
+        assert_eq!(violation, "routes[0].scope", "{bad}");
+    }
+    let once_in_each_table =
+        |p: &mut AddPlan| p.routes.push(Route { table: Some(100), ..p.routes[0].clone() });
+    let mut plan = lecture();
+    once_in_each_table(&mut plan);
+    assert!(add(&request(), plan.clone()).is_ok());
+    assert_eq!(refused(|p| (0..2).for_each(|_| once_in_each_table(p))), "routes[2].destination");
+}
+
+fn in_vlans(native: u16, tagged: &[(u16, u16)]) -> impl FnOnce(&mut AddPlan) {
+    let planned = PortVlans { native, tagged: tagged.to_vec(), keep_default: false };
+    move |plan| match &mut plan.wiring {
+        Wiring::Bridge { vlans, .. } => *vlans = Some(planned),
+        Wiring::Routed => panic!("the lecture has a bridge"),
+    }
+}
+
+#[test]
+fn vlans_have_numbers_and_ranges_an_order() {
+    for bad in [0, 4095, u16::MAX] {
+        assert_eq!(refused(in_vlans(bad, &[])), "wiring.vlans.native", "{bad}");
+        assert_eq!(refused(in_vlans(1, &[(1, 4094), (bad, 4094)])), "wiring.vlans.tagged[1]", "{bad}");
+        assert_eq!(refused(in_vlans(1, &[(1, bad)])), "wiring.vlans.tagged[0]", "{bad}");
+    }
+    assert_eq!(refused(in_vlans(1, &[(20, 10)])), "wiring.vlans.tagged[0]");
+    assert_eq!(refused(in_vlans(1, &[(2, 2); limits::VLAN_RANGES + 1])), "wiring.vlans.tagged");
+    let mut plan = lecture();
+    in_vlans(4094, &[(1, 4094); limits::VLAN_RANGES])(&mut plan);
+    assert!(add(&request(), plan).is_ok());
+}
+
+#[test]
+fn a_promiscuous_bridge_turns_no_frames_back() {
+    assert_eq!(refused(|p| bridge_of(p).promiscuous = true), "wiring.hairpin");
+    let mut plan = lecture();
+    bridge_of(&mut plan).promiscuous = true;
+    if let Wiring::Bridge { hairpin, .. } = &mut plan.wiring {
+        *hairpin = false;
+    }
+    let checked = add(&request(), plan).expect("keeps every rule");
+    assert!(matches!(checked.wiring, Wiring::Bridge { bridge: Bridge { promiscuous: true, .. }, .. }));
+}
+
+#[test]
+fn an_interface_that_is_left_down_has_no_addresses() {
+    assert_eq!(refused(|p| p.interface_down = true), "interface-down");
+    let mut plan = AddPlan { interface_down: true, ..lecture() };
+    plan.addresses.clear();
+    plan.routes.clear();
+    assert!(add(&request(), plan).expect("keeps every rule").interface_down);
+}
+
+#[test]
+fn addresses_lie_in_the_ranges_of_the_configuration() {
+    let range = |first: &str, last: &str| AddressRange {
+        subnet: net("10.244.1.0/24"),
+        first: ip(first),
+        last: ip(last),
+        gateway: None,
+    };
+    let with = |sets: Vec<Vec<AddressRange>>| {
+        let request = AddRequest { range_sets: Some(sets), ..request() };
+        add(&request, lecture()).map(|_| ()).map_err(|violation| violation.field)
+    };
+    let elsewhere = vec![range("10.244.1.100", "10.244.1.200")];
+    assert_eq!(with(vec![elsewhere.clone()]), Err("addresses[0].prefix".into()));
+    assert_eq!(with(vec![]), Err("addresses[0].prefix".into()), "none is wanted");
+    let here = vec![range("10.244.1.9", "10.244.1.9"), range("10.244.1.2", "10.244.1.2")];
+    assert_eq!(with(vec![elsewhere, here]), Ok(()), "first and last are of the range");
+}
+
+/// What the operator says of a bridge, no policy can.
+#[test]
+fn only_the_bridge_that_the_operator_named_is_the_operators() {
+    let operators = |named: Option<&str>, claimed: bool| {
+        let operators_bridge = named.map(|name| name.parse().expect("a name"));
+        let mut plan = lecture();
+        bridge_of(&mut plan).operators = claimed;
+        let checked = add(&AddRequest { operators_bridge, ..request() }, plan).expect("keeps every rule");
+        matches!(checked.wiring, Wiring::Bridge { bridge: Bridge { operators: true, .. }, .. })
+    };
+    assert!(operators(Some("cni0"), false));
+    assert!(!operators(Some("cni1"), true) && !operators(None, true));
+}
+
 fn node_request() -> NodeRequest {
     NodeRequest {
         node: node_facts(),
@@ -324,7 +438,7 @@ fn a_nodes_routes_lead_to_pods_elsewhere_and_nowhere_else() {
     let route = NodeRoute { destination: net("10.244.2.0/24"), next_hop: via.clone(), metric: None };
     let blackhole =
         NodeRoute { destination: net("10.244.1.0/24"), next_hop: NextHop::Blackhole, metric: None };
-    let bridges = vec![Bridge { name: "cni0".to_owned(), addresses: vec![net("10.244.1.1/24")], mtu: None }];
+    let bridges = vec![Bridge::plain("cni0".to_owned(), vec![net("10.244.1.1/24")])];
     let plan = NodePlan { bridges, routes: vec![route, blackhole], extra: vec![] };
     assert!(node(&node_request(), plan).is_ok());
     for bad in [
@@ -348,7 +462,7 @@ fn a_nodes_routes_lead_to_pods_elsewhere_and_nowhere_else() {
 
 #[test]
 fn a_nodes_plan_is_bounded_and_has_nothing_twice() {
-    let bridge = Bridge { name: "cni0".to_owned(), addresses: vec![], mtu: None };
+    let bridge = Bridge::plain("cni0".to_owned(), vec![]);
     let via = NextHop::Via(ip("192.168.1.12"));
     let route = NodeRoute { destination: net("10.244.2.0/24"), next_hop: via, metric: None };
     let refused = |bridges: usize, routes: usize, extra: usize| {
@@ -385,24 +499,14 @@ fn any_prefix() -> impl Strategy<Value = IpNet> {
 fn any_plan() -> impl Strategy<Value = AddPlan> {
     let address = (any_prefix(), prop::option::of(any_address()))
         .prop_map(|(prefix, gateway)| Address { prefix, gateway });
-    let route = (any_prefix(), prop::option::of(any_address())).prop_map(|(destination, via)| Route {
-        destination,
-        via,
-        mtu: None,
-        metric: None,
-    });
+    let route = (any_prefix(), prop::option::of(any_address()))
+        .prop_map(|(destination, via)| Route::to(destination, via));
     let wiring = prop_oneof![
         Just(Wiring::Routed),
         (any::<String>(), prop::collection::vec(any_prefix(), 0..2)).prop_map(|(name, addresses)| {
-            Wiring::Bridge {
-                bridge: Bridge {
-                    name: if name.len() % 2 == 0 { "cni0".into() } else { name },
-                    addresses,
-                    mtu: None,
-                },
-                hairpin: false,
-                isolated: false,
-            }
+            let name = if name.len() % 2 == 0 { "cni0".into() } else { name };
+            let bridge = Bridge::plain(name, addresses);
+            Wiring::Bridge { bridge, hairpin: false, isolated: false, vlans: None }
         }),
     ];
     let lists = (prop::collection::vec(address, 0..3), prop::collection::vec(route, 0..2));

@@ -12,10 +12,14 @@ use crate::names::MacAddress;
 /// A bridge's hardware address: the same whenever and by whomever the bridge is made, for pods keep it in
 /// their neighbour tables.
 pub fn bridge_mac(bridge: &Bridge) -> MacAddress {
-    let [a, b, c, d] = match bridge.addresses.first() {
+    by_address(match bridge.addresses.first() {
         Some(IpNet::V4(prefix)) => prefix.addr().octets(),
         _ => digest(bridge),
-    };
+    })
+}
+
+/// Locally administered, and what a pod has by its IPv4 address if nobody chooses another.
+fn by_address([a, b, c, d]: [u8; 4]) -> MacAddress {
     MacAddress([0x0a, 0x58, a, b, c, d])
 }
 
@@ -66,6 +70,29 @@ fn is_ipv6_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
+/// The pod's addresses that somebody on the bridge may remember with another hardware address, from a pod that had
+/// them before: those from which the pod's hardware address does not follow.
+pub fn newly_paired(plan: &Checked) -> impl Iterator<Item = IpAddr> {
+    let follows = |address: &IpAddr| match address {
+        IpAddr::V4(address) => plan.mac == by_address(address.octets()),
+        IpAddr::V6(_) => false,
+    };
+    plan.addresses.iter().map(|address| address.prefix.addr()).filter(move |address| !follows(address))
+}
+
+/// Whether a bridge that shall have the plan's addresses alone must lose this one.
+pub fn is_in_the_way(bridge: &Bridge, found: &IpNet) -> bool {
+    let in_the_way_of = |planned: &IpNet| match (planned, found) {
+        (IpNet::V4(_), IpNet::V4(_)) => true,
+        (IpNet::V6(planned), IpNet::V6(found)) => {
+            let overlap = planned.contains(found) || found.contains(planned);
+            overlap && !found.addr().is_unicast_link_local()
+        }
+        _ => false,
+    };
+    bridge.exclusive && !bridge.addresses.contains(found) && bridge.addresses.iter().any(in_the_way_of)
+}
+
 /// Whether any is of IPv6.
 pub fn has_ipv6(prefixes: &[IpNet]) -> bool {
     prefixes.iter().any(|prefix| prefix.addr().is_ipv6())
@@ -82,10 +109,11 @@ pub fn link_local(mac: MacAddress) -> IpNet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::check::tests::{lecture, request};
 
     fn bridge(name: &str, addresses: &[&str]) -> Bridge {
         let addresses = addresses.iter().map(|a| a.parse().expect("valid")).collect();
-        Bridge { name: name.parse().expect("valid"), addresses, mtu: None }
+        Bridge::plain(name.parse().expect("valid"), addresses)
     }
 
     #[test]
@@ -103,5 +131,42 @@ mod tests {
         assert_eq!(link_local(mac).to_string(), "fe80::858:aff:fef4:102/64");
         let addresses = |planned: &[&str]| bridge_addresses(&bridge("cni0", planned), mac).len();
         assert_eq!((addresses(&["10.244.1.1/24"]), addresses(&["10.244.1.1/24", "fd00::1/64"])), (1, 3));
+    }
+
+    #[test]
+    fn only_what_overlaps_is_in_the_way_and_only_where_the_plans_shall_be_alone() {
+        let planned = Bridge { exclusive: true, ..bridge("cni0", &["10.244.1.1/24", "fd00:1::1/64"]) };
+        let goes = |found: &str| is_in_the_way(&planned, &found.parse().expect("valid"));
+        for other in [
+            "10.244.1.2/24",
+            "10.244.1.1/16",
+            "192.0.2.1/32",
+            "fd00:1::2/64",
+            "fd00:9::1/16",
+            "fd00:1::9/128",
+        ] {
+            assert!(goes(other), "{other}");
+            let shared = Bridge { exclusive: false, ..planned.clone() };
+            assert!(!is_in_the_way(&shared, &other.parse().expect("valid")), "{other}");
+        }
+        for own_or_elsewhere in ["10.244.1.1/24", "fd00:1::1/64", "fd00:2::1/64", "fe80::1/64"] {
+            assert!(!goes(own_or_elsewhere), "{own_or_elsewhere}");
+        }
+        let of_one_family = Bridge { exclusive: true, ..bridge("cni0", &["fd00:1::1/64"]) };
+        assert!(!is_in_the_way(&of_one_family, &"10.244.1.2/24".parse().expect("valid")));
+        let everything = Bridge { exclusive: true, ..bridge("cni0", &["::1/0"]) };
+        assert!(!is_in_the_way(&everything, &"fe80::1/64".parse().expect("valid")), "the kernel's own");
+    }
+
+    #[test]
+    fn what_the_hardware_address_follows_from_is_known_to_all() {
+        let mut plan = crate::plan::check::add(&request(), lecture()).expect("keeps every rule");
+        let newly = |plan: &Checked| newly_paired(plan).map(|it| it.to_string()).collect::<Vec<_>>();
+        assert_eq!(newly(&plan), [""; 0]);
+        let six = "fd00:1::2/64".parse().expect("valid");
+        plan.addresses.push(crate::plan::Address { prefix: six, gateway: None });
+        assert_eq!(newly(&plan), ["fd00:1::2"]);
+        plan.mac.0[5] += 1;
+        assert_eq!(newly(&plan), ["10.244.1.2", "fd00:1::2"]);
     }
 }

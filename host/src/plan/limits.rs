@@ -13,6 +13,8 @@ pub const BRIDGES: usize = 16;
 pub const NODE_ROUTES: usize = 16_384;
 /// Sysctls of one pod.
 pub const SYSCTLS: usize = 16;
+/// Ranges of tagged VLANs of a port.
+pub const VLAN_RANGES: usize = 64;
 /// Name servers, search domains, resolver options, each; resolv.conf(5) itself takes three servers.
 pub const DNS_ENTRIES: usize = 8;
 /// Entries of `extra`.
@@ -34,6 +36,15 @@ pub const LINK_LOCAL_GATEWAYS: RangeInclusive<Ipv4Addr> =
 pub const MTU: RangeInclusive<u32> = 68..=65_535;
 /// The least MTU with which IPv6 works (RFC 8200, section 5); Linux switches IPv6 off below.
 pub const MTU_IPV6: u32 = 1_280;
+
+/// VLAN identifiers that can be used (IEEE 802.1Q: 0 and 4,095 are reserved).
+pub const VLAN_IDS: RangeInclusive<u16> = 1..=4_094;
+/// What a TCP segment can hold in bytes (`tcp_mss_clamp`): as much as a packet at most.
+pub const ADVMSS: RangeInclusive<u32> = 1..=65_535;
+/// Scopes of a route (`enum rt_scope_t` of linux/rtnetlink.h): universe, site, link, host.
+pub const SCOPES: [u8; 4] = [0, 200, 253, 254];
+/// Routing tables that are no plan's: unspecified, and the kernel's own (`RT_TABLE_LOCAL`).
+pub const KERNEL_TABLES: [u32; 2] = [0, 255];
 
 /// Names below /proc/sys/net/ipv4/conf and /proc/sys/net/ipv6/conf that stand for all interfaces: the kernel
 /// lets none be called so (`sysctl_dev_name_is_allowed` of linux/inetdevice.h).

@@ -57,7 +57,27 @@ pub struct Pod {
     pub annotations: Vec<(String, String)>,
 }
 
-/// One ADD, as a policy sees it.
+/// A part of a pool from which addresses are given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressRange {
+    /// The prefix of the addresses' link.
+    pub subnet: IpNet,
+    /// The first address, itself included.
+    pub first: IpAddr,
+    /// The last address, itself included.
+    pub last: IpAddr,
+    /// Nobody is given it.
+    pub gateway: Option<IpAddr>,
+}
+
+impl AddressRange {
+    /// Whether the address lies in the range.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.subnet.contains(&address) && (self.first..=self.last).contains(&address)
+    }
+}
+
+/// One ADD: what a policy is asked, and what of it is not the policy's to decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddRequest {
     /// `name` of the network configuration.
@@ -72,8 +92,18 @@ pub struct AddRequest {
     pub requested_addresses: Vec<IpNet>,
     /// A hardware address that somebody asked for.
     pub requested_mac: Option<MacAddress>,
+    /// Where the addresses shall come from, one of each set; none: from the node's pools.
+    pub range_sets: Option<Vec<Vec<AddressRange>>>,
+    /// Routes that the network configuration asks for.
+    pub requested_routes: Vec<Route>,
     /// The policy's own configuration, JSON text.
     pub config: String,
+    /// A bridge that the operator named for this network: podwire may use it, whoever made it.
+    pub operators_bridge: Option<InterfaceName>,
+    /// Ports of the node that shall lead to the pod. No policy is asked.
+    pub port_mappings: Vec<PortMapping>,
+    /// How much the pod may receive and send. No policy is asked.
+    pub bandwidth: Option<Bandwidth>,
 }
 
 /// A route inside the container.
@@ -87,6 +117,22 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// Less is preferred.
     pub metric: Option<u32>,
+    /// In bytes.
+    #[serde(default)]
+    pub advmss: Option<u32>,
+    /// None: the main table.
+    #[serde(default)]
+    pub table: Option<u32>,
+    /// `rtm_scope`; none: the link's without a next hop, else universal.
+    #[serde(default)]
+    pub scope: Option<u8>,
+}
+
+impl Route {
+    /// With nothing said but where it leads.
+    pub fn to(destination: IpNet, via: Option<IpAddr>) -> Self {
+        Self { destination, via, mtu: None, metric: None, advmss: None, table: None, scope: None }
+    }
 }
 
 /// An address of the container's interface.
@@ -107,6 +153,33 @@ pub struct Bridge<Name = InterfaceName> {
     pub addresses: Vec<IpNet>,
     /// In bytes.
     pub mtu: Option<u32>,
+    /// Takes in frames for whatever hardware address.
+    #[serde(default)]
+    pub promiscuous: bool,
+    /// Loses other addresses that stand in the way of these.
+    #[serde(default)]
+    pub exclusive: bool,
+    /// The operator named it for this network: podwire may use it, whoever made it.
+    #[serde(default)]
+    pub operators: bool,
+}
+
+impl<Name> Bridge<Name> {
+    /// One that is as the kernel makes it.
+    pub fn plain(name: Name, addresses: Vec<IpNet>) -> Self {
+        Self { name, addresses, mtu: None, promiscuous: false, exclusive: false, operators: false }
+    }
+}
+
+/// The VLANs of a bridge's port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortVlans {
+    /// Of the frames without a tag.
+    pub native: u16,
+    /// First and last of ranges whose frames pass with their tag.
+    pub tagged: Vec<(u16, u16)>,
+    /// Whether frames of VLAN 1 pass too.
+    pub keep_default: bool,
 }
 
 /// How the host's end of the veth is connected.
@@ -121,6 +194,9 @@ pub enum Wiring<Name = InterfaceName> {
         hairpin: bool,
         /// Whether the port is kept apart from other isolated ports.
         isolated: bool,
+        /// None: as the bridge has it.
+        #[serde(default)]
+        vlans: Option<PortVlans>,
     },
     /// Point to point, with a route on the node to each of the container's addresses.
     Routed,
@@ -162,6 +238,14 @@ pub struct AddPlan {
     pub dns: Option<Dns>,
     /// Names and values, for the container's network namespace.
     pub sysctls: Vec<(String, String)>,
+    /// Whether packets leave the cluster's blocks with the node's own address.
+    pub masquerade: bool,
+    /// What the pod must not pretend.
+    pub spoof_check: SpoofCheck,
+    /// Whether the kernel asks the link before it uses an IPv6 address.
+    pub duplicate_address_detection: bool,
+    /// Whether the container's interface is left down.
+    pub interface_down: bool,
     /// Keys of later versions.
     pub extra: Vec<(String, String)>,
 }
@@ -193,6 +277,12 @@ pub struct Checked {
     /// What the node does with the pod's packets. Absent from the records of earlier versions.
     #[serde(default)]
     pub traffic: Traffic,
+    /// Whether the kernel asks the link before it uses an IPv6 address.
+    #[serde(default)]
+    pub duplicate_address_detection: bool,
+    /// Whether the container's interface is left down.
+    #[serde(default)]
+    pub interface_down: bool,
 }
 
 /// One DEL, as a policy is told of it.

@@ -2,8 +2,9 @@
 //!
 //! The commands really work: run as root on a node that has nothing in their way, they do what
 //! [`crate::net`] does in two messages, and the tests hold one against the other. What they leave out:
-//! podwire's protocol number on addresses, which only later versions of iproute2 can give, and the refusal to
-//! use a bridge that somebody else made.
+//! podwire's protocol number on addresses, which only later versions of iproute2 can give; the refusal to use a
+//! bridge that somebody else made; the announcement of an address to pods that may remember another owner; and what
+//! else is done with a pod's packets.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,9 +12,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::derived::{bridge_addresses, bridge_mac, has_ipv6, routed_addresses};
+use super::derived::{bridge_addresses, bridge_mac, has_ipv6, newly_paired, routed_addresses};
 use super::marks::{ALIAS, GROUP, PROTOCOL};
-use super::{Bridge, Checked, Dns, NextHop, NodePlan, NodeRoute, Route, Wiring};
+use super::{Address, Bridge, Checked, Dns, NextHop, NodePlan, NodeRoute, PortVlans, Route, Wiring};
 use crate::names::InterfaceName;
 
 /// The script of one ADD. Its argument is the pod's network namespace, by its name below /run/netns.
@@ -22,8 +23,12 @@ pub fn add(plan: &Checked) -> String {
     script.line(format_args!("NETNS=${{1:?name of a network namespace}}"));
     script.note("the node");
     script.forwarding(plan.addresses.iter().map(|a| &a.prefix));
-    if let Wiring::Bridge { bridge, .. } = &plan.wiring {
+    if let Wiring::Bridge { bridge, vlans, .. } = &plan.wiring {
         script.bridge(bridge);
+        if vlans.is_some() {
+            script.line(format_args!("ip link set dev {} type bridge vlan_filtering 1", name(&bridge.name)));
+        }
+        script.neighbours(&bridge.name, plan);
     }
     script.note("the veth, its peer made directly in the pod");
     script.veth(plan);
@@ -54,6 +59,9 @@ pub fn node(plan: &NodePlan, cluster: &[IpNet]) -> String {
 
 /// Else the kernel makes one for each processor, none of which would be used.
 const ONE_QUEUE: &str = "numtxqueues 1 numrxqueues 1";
+
+/// Before a command that is to be run in the pod's network namespace.
+const IN_POD: &str = "ip netns exec \"$NETNS\" ";
 
 struct Script {
     text: String,
@@ -90,9 +98,43 @@ impl Script {
         if has_ipv6(&bridge.addresses) {
             self.enable_ipv6("", &bridge.name);
         }
-        self.line(format_args!("ip link set dev {name}{} up", mtu(bridge.mtu)));
+        let promiscuous = if bridge.promiscuous { " promisc on" } else { "" };
+        self.line(format_args!("ip link set dev {name}{}{promiscuous} up", mtu(bridge.mtu)));
+        if bridge.exclusive {
+            self.clear(bridge);
+        }
         for address in bridge_addresses(bridge, mac) {
             self.line(format_args!("ip address replace {address} dev {name}{}", flags(&address)));
+        }
+    }
+
+    /// Takes other addresses off a bridge than the plan's.
+    fn clear(&mut self, bridge: &Bridge) {
+        let (v4, v6): (Vec<&IpNet>, Vec<&IpNet>) = bridge.addresses.iter().partition(|a| a.addr().is_ipv4());
+        if !v4.is_empty() {
+            self.clear_all_but(&v4, "inet", "-4", &bridge.name);
+        }
+        for address in &v6 {
+            let which = format!("-6 to {} scope global", address.trunc());
+            self.clear_all_but(&v6, "inet6", &which, &bridge.name);
+        }
+    }
+
+    fn clear_all_but(&mut self, kept: &[&IpNet], family: &str, which: &str, bridge: &InterfaceName) {
+        let kept = kept.iter().map(|address| format!(" -e '{family} {address}'")).collect::<String>();
+        let (version, which) = which.split_at(2);
+        let name = name(bridge);
+        self.line(format_args!(
+            "ip {version} -o address show dev {name}{which} | grep -o '{family} [^ ]*' | grep -vxF{kept} |"
+        ));
+        self.line(format_args!("    while read -r _ other; do ip address del \"$other\" dev {name}; done"));
+    }
+
+    /// Who had the pod's addresses before it may be remembered; what is not remembered cannot be changed.
+    fn neighbours(&mut self, bridge: &InterfaceName, plan: &Checked) {
+        for address in newly_paired(plan) {
+            let entry = format!("{address} lladdr {} dev {} nud stale", plan.mac, name(bridge));
+            self.line(format_args!("ip neighbour change {entry} 2>/dev/null || true"));
         }
     }
 
@@ -108,8 +150,11 @@ impl Script {
             plan.mac
         ));
         self.line(format_args!("ip link set dev {host} addrgenmode none"));
-        if let Wiring::Bridge { bridge, hairpin, isolated } = &plan.wiring {
+        if let Wiring::Bridge { bridge, hairpin, isolated, vlans } = &plan.wiring {
             self.line(format_args!("ip link set dev {host} master {}", name(&bridge.name)));
+            if let Some(vlans) = vlans {
+                self.vlans(&host, vlans);
+            }
             for (wanted, flag) in [(hairpin, "hairpin"), (isolated, "isolated")] {
                 if *wanted {
                     self.line(format_args!("ip link set dev {host} type bridge_slave {flag} on"));
@@ -117,6 +162,17 @@ impl Script {
             }
         }
         self.line(format_args!("ip link set dev {host} up"));
+    }
+
+    fn vlans(&mut self, port: &str, vlans: &PortVlans) {
+        if !vlans.keep_default {
+            self.line(format_args!("bridge vlan delete vid 1 dev {port}"));
+        }
+        for (first, last) in &vlans.tagged {
+            let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            self.line(format_args!("bridge vlan add vid {range} dev {port}"));
+        }
+        self.line(format_args!("bridge vlan add vid {} pvid untagged dev {port}", vlans.native));
     }
 
     /// The plan's, or the bridge's, which may be there already with one of its own.
@@ -139,17 +195,22 @@ impl Script {
         let name = name(&plan.container_interface);
         for (path, value) in &plan.sysctls {
             let setting = format!("{path}={value}");
-            self.line(format_args!("ip netns exec \"$NETNS\" sysctl -qw {}", word(&setting)));
+            self.line(format_args!("{IN_POD}sysctl -qw {}", word(&setting)));
         }
         if has_ipv6_address(plan) {
-            self.enable_ipv6("ip netns exec \"$NETNS\" ", &plan.container_interface);
+            self.enable_ipv6(IN_POD, &plan.container_interface);
+            if plan.duplicate_address_detection {
+                self.set(IN_POD, &plan.container_interface, "ndisc_notify=1");
+            }
         } else {
             self.line(format_args!("ip -n \"$NETNS\" link set dev {name} addrgenmode none"));
         }
-        self.line(format_args!("ip -n \"$NETNS\" link set dev {name} up"));
-        for address in &plan.addresses {
-            let prefix = &address.prefix;
-            self.line(format_args!("ip -n \"$NETNS\" address add {prefix} dev {name}{}", flags(prefix)));
+        if !plan.interface_down {
+            self.line(format_args!("ip -n \"$NETNS\" link set dev {name} up"));
+        }
+        for Address { prefix, .. } in &plan.addresses {
+            let flags = if plan.duplicate_address_detection { "" } else { flags(prefix) };
+            self.line(format_args!("ip -n \"$NETNS\" address add {prefix} dev {name}{flags}"));
         }
         for route in &plan.routes {
             let onlink = if plan.wiring == Wiring::Routed && route.via.is_some() { " onlink" } else { "" };
@@ -172,9 +233,13 @@ impl Script {
         }
     }
 
-    /// In the namespace that `within` leads to. With slashes, for the name may have dots.
     fn enable_ipv6(&mut self, within: &str, interface: &InterfaceName) {
-        let setting = format!("net/ipv6/conf/{}/disable_ipv6=0", interface.as_str());
+        self.set(within, interface, "disable_ipv6=0");
+    }
+
+    /// In the namespace that `within` leads to. With slashes, for the name may have dots.
+    fn set(&mut self, within: &str, interface: &InterfaceName, switch: &str) {
+        let setting = format!("net/ipv6/conf/{}/{switch}", interface.as_str());
         self.line(format_args!("{within}sysctl -qw {}", word(&setting)));
     }
 
@@ -236,65 +301,21 @@ fn to(route: &Route) -> String {
     if let Some(via) = route.via {
         let _ = write!(to, " via {via}");
     }
-    if let Some(mtu) = route.mtu {
-        let _ = write!(to, " mtu {mtu}");
-    }
-    if let Some(metric) = route.metric {
-        let _ = write!(to, " metric {metric}");
+    let details = [
+        ("mtu", route.mtu),
+        ("advmss", route.advmss),
+        ("metric", route.metric),
+        ("table", route.table),
+        ("scope", route.scope.map(u32::from)),
+    ];
+    for (key, value) in details {
+        if let Some(value) = value {
+            let _ = write!(to, " {key} {value}");
+        }
     }
     to
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::check::tests::{lecture, request};
-
-    #[test]
-    fn an_add_reads_like_the_lectures_script() {
-        let plan = crate::plan::check::add(&request(), lecture()).expect("keeps every rule");
-        let script = add(&plan);
-        let expected = "\
-#!/bin/sh -e
-NETNS=${1:?name of a network namespace}
-# the node
-sysctl -qw net.ipv4.ip_forward=1
-ip link show dev cni0 >/dev/null 2>&1 || {
-    ip link add name cni0 address 0a:58:0a:f4:01:01 group 1886873970 type bridge
-    ip link set dev cni0 alias podwire addrgenmode none
-}
-ip link set dev cni0 up
-ip address replace 10.244.1.1/24 dev cni0
-# the veth, its peer made directly in the pod
-MTU=$(ip -o link show dev cni0 | grep -o 'mtu [0-9]*')
-ip link add name pw538f587a2365 numtxqueues 1 numrxqueues 1 address 0e:58:5f:38:bb:cd $MTU group 1886873970 type veth \\
-    peer name eth0 numtxqueues 1 numrxqueues 1 address 0a:58:0a:f4:01:02 $MTU netns \"$NETNS\"
-ip link set dev pw538f587a2365 addrgenmode none
-ip link set dev pw538f587a2365 master cni0
-ip link set dev pw538f587a2365 type bridge_slave hairpin on
-ip link set dev pw538f587a2365 up
-# the pod
-ip -n \"$NETNS\" link set dev eth0 addrgenmode none
-ip -n \"$NETNS\" link set dev eth0 up
-ip -n \"$NETNS\" address add 10.244.1.2/24 dev eth0
-ip -n \"$NETNS\" route add 0.0.0.0/0 via 10.244.1.1 dev eth0 proto 112
-";
-        assert_eq!(script, expected);
-    }
-
-    #[test]
-    fn words_stay_words() {
-        assert_eq!(word("net/ipv4/conf/eth0.5/rp_filter=1"), "net/ipv4/conf/eth0.5/rp_filter=1");
-        assert_eq!(word("0 1000"), "'0 1000'");
-        assert_eq!(word("a'$(b)"), r"'a'\''$(b)'");
-    }
-
-    #[test]
-    fn what_the_runtime_writes_is_no_command() {
-        let mut plan = crate::plan::check::add(&request(), lecture()).expect("keeps every rule");
-        let dns = Dns { search: vec!["a\nreboot".into()], ..Dns::default() };
-        plan.dns = Some(Dns { nameservers: vec!["10.96.0.10".parse().expect("an address")], ..dns });
-        let script = add(&plan);
-        assert!(script.ends_with("#   nameserver 10.96.0.10\n#   search \"a\\nreboot\"\n"), "{script}");
-    }
-}
+#[path = "script_tests.rs"]
+mod tests;

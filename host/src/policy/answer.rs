@@ -114,6 +114,9 @@ fn route(field: Field<'_>, route: wit::Route) -> Outcome<plan::Route> {
         via: route.via.map(ip),
         mtu: route.mtu,
         metric: route.metric,
+        advmss: route.advmss,
+        table: route.table,
+        scope: route.scope,
     })
 }
 
@@ -129,6 +132,17 @@ fn bridge(field: Field<'_>, bridge: wit::Bridge) -> Outcome<plan::Bridge<String>
         name: text(field.part("name"), bridge.name)?,
         addresses: list(field.part("addresses"), bridge.addresses, limits::ADDRESSES, prefix)?,
         mtu: bridge.mtu,
+        promiscuous: bridge.promiscuous,
+        exclusive: bridge.exclusive,
+        operators: false,
+    })
+}
+
+fn vlans(field: Field<'_>, vlans: wit::PortVlans) -> Outcome<plan::PortVlans> {
+    Ok(plan::PortVlans {
+        native: vlans.native,
+        tagged: list(field.part("tagged"), vlans.tagged, limits::VLAN_RANGES, |_, range| Ok(range))?,
+        keep_default: vlans.keep_default,
     })
 }
 
@@ -138,6 +152,7 @@ fn wiring(wiring: wit::Wiring) -> Outcome<plan::Wiring<String>> {
             bridge: bridge(Field::new("wiring").part("bridge"), port.bridge)?,
             hairpin: port.hairpin,
             isolated: port.isolated,
+            vlans: optional(port.vlans, |of_port| vlans(Field::new("wiring").part("vlans"), of_port))?,
         },
         wit::Wiring::Routed => plan::Wiring::Routed,
     })
@@ -164,6 +179,13 @@ pub(super) fn add_plan(answer: wit::AddPlan) -> Outcome<plan::AddPlan> {
         mtu: answer.mtu,
         dns: optional(answer.dns, dns)?,
         sysctls: list(Field::new("sysctls"), answer.sysctls, limits::SYSCTLS, pair)?,
+        masquerade: answer.masquerade,
+        spoof_check: plan::SpoofCheck {
+            mac: answer.spoof_check.contains(wit::SpoofCheck::MAC),
+            address: answer.spoof_check.contains(wit::SpoofCheck::ADDRESS),
+        },
+        duplicate_address_detection: answer.duplicate_address_detection,
+        interface_down: answer.interface_down,
         extra: list(Field::new("extra"), answer.extra, limits::EXTRA, pair)?,
     })
 }
@@ -234,6 +256,10 @@ mod tests {
             mtu: None,
             dns: None,
             sysctls: Vec::new(),
+            masquerade: false,
+            spoof_check: wit::SpoofCheck::empty(),
+            duplicate_address_detection: false,
+            interface_down: false,
             extra: Vec::new(),
         }
     }
@@ -265,9 +291,12 @@ mod tests {
                 name: "cni0".into(),
                 addresses: vec![wit_prefix("fd00::", 64), wit_prefix("fd00::", 129)],
                 mtu: None,
+                promiscuous: false,
+                exclusive: false,
             },
             hairpin: true,
             isolated: false,
+            vlans: None,
         };
         assert_eq!(
             violation(|plan| plan.wiring = wit::Wiring::Bridge(wrong)),
@@ -279,7 +308,16 @@ mod tests {
     fn lists_and_strings_end_at_their_limits() {
         let routes = |count: usize| {
             let destination = wit_prefix("10.0.0.0", 8);
-            vec![wit::Route { destination, via: None, mtu: None, metric: None }; count]
+            let route = wit::Route {
+                destination,
+                via: None,
+                mtu: None,
+                metric: None,
+                advmss: None,
+                table: None,
+                scope: None,
+            };
+            vec![route; count]
         };
         assert_eq!(
             violation(|plan| plan.routes = routes(limits::ROUTES + 1)),

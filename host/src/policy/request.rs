@@ -19,9 +19,16 @@ fn ips(addresses: &[IpAddr]) -> Vec<wit::IpAddress> {
     addresses.iter().copied().map(ip).collect()
 }
 
+fn prefix(prefix: &IpNet) -> wit::IpPrefix {
+    wit::IpPrefix { address: ip(prefix.addr()), length: prefix.prefix_len() }
+}
+
 fn prefixes(prefixes: &[IpNet]) -> Vec<wit::IpPrefix> {
-    let convert = |prefix: &IpNet| wit::IpPrefix { address: ip(prefix.addr()), length: prefix.prefix_len() };
-    prefixes.iter().map(convert).collect()
+    prefixes.iter().map(prefix).collect()
+}
+
+fn ranges(set: &[plan::AddressRange]) -> Vec<wit::AddressRange> {
+    set.iter().map(range).collect()
 }
 
 fn this_node(node: &plan::Node) -> wit::Node {
@@ -46,6 +53,27 @@ fn pod(pod: &plan::Pod) -> wit::Pod {
     }
 }
 
+fn range(range: &plan::AddressRange) -> wit::AddressRange {
+    wit::AddressRange {
+        subnet: prefix(&range.subnet),
+        first: ip(range.first),
+        last: ip(range.last),
+        gateway: range.gateway.map(ip),
+    }
+}
+
+fn route(route: &plan::Route) -> wit::Route {
+    wit::Route {
+        destination: prefix(&route.destination),
+        via: route.via.map(ip),
+        mtu: route.mtu,
+        metric: route.metric,
+        advmss: route.advmss,
+        table: route.table,
+        scope: route.scope,
+    }
+}
+
 pub(super) fn add(request: &plan::AddRequest) -> wit::AddRequest {
     wit::AddRequest {
         network: request.network.to_string(),
@@ -55,6 +83,8 @@ pub(super) fn add(request: &plan::AddRequest) -> wit::AddRequest {
         node: this_node(&request.node),
         requested_addresses: prefixes(&request.requested_addresses),
         requested_mac: request.requested_mac.map(|mac| mac.to_string()),
+        range_sets: request.range_sets.as_ref().map(|sets| sets.iter().map(|set| ranges(set)).collect()),
+        requested_routes: request.requested_routes.iter().map(route).collect(),
         config: request.config.clone(),
         extra: Vec::new(),
     }

@@ -125,6 +125,11 @@ pub(crate) fn request() -> AddRequest {
             cluster: vec!["10.244.0.0/16".parse().unwrap()],
         },
         requested_addresses: Vec::new(),
+        range_sets: None,
+        requested_routes: Vec::new(),
+        operators_bridge: None,
+        port_mappings: Vec::new(),
+        bandwidth: None,
         requested_mac: None,
         config: "{}".into(),
     }

@@ -80,19 +80,20 @@ fn intent(container: &str, addresses: &[&str]) -> Intent {
             dns: None,
             sysctls: Vec::new(),
             traffic: Default::default(),
+            duplicate_address_detection: false,
+            interface_down: false,
         },
         pools: vec![net("10.0.0.0/8"), net("fd00::/8")],
+        elsewhere: false,
+        delegated: None,
         attachment,
     }
 }
 
 fn with_bridge(mut intent: Intent, addresses: &[&str]) -> Intent {
-    let bridge = Bridge {
-        name: "cni0".parse().expect("a name"),
-        addresses: addresses.iter().map(|text| net(text)).collect(),
-        mtu: None,
-    };
-    intent.plan.wiring = Wiring::Bridge { bridge, hairpin: true, isolated: false };
+    let addresses = addresses.iter().map(|text| net(text)).collect();
+    let bridge = Bridge::plain("cni0".parse().expect("a name"), addresses);
+    intent.plan.wiring = Wiring::Bridge { bridge, hairpin: true, isolated: false, vlans: None };
     intent
 }
 

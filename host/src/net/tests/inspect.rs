@@ -93,6 +93,106 @@ fn each_thing_that_is_gone_of_routed_wiring_is_named() {
 }
 
 #[test]
+fn a_route_is_compared_with_all_that_its_plan_says() {
+    let mut plan = bridged(2, &["10.244.1.0/24", "fd00:244:1::/64"]);
+    let to = |destination: &str| crate::plan::Route {
+        // As much as the kernel never keeps.
+        mtu: Some(65_535),
+        advmss: Some(65_535),
+        table: Some(100),
+        scope: Some(253),
+        ..crate::plan::Route::to(destination.parse().expect("valid"), None)
+    };
+    plan.routes.extend([to("192.0.2.0/24"), to("2001:db8::/32")]);
+    let four = "route 192.0.2.0/24 on the link table 100 mtu 65535 advmss 65535 scope 253 in the container";
+    let six = "route 2001:db8::/32 on the link table 100 mtu 65535 advmss 65535 scope 253 in the container";
+    let metrics = "mtu 65520 advmss 65495";
+    for (change, gone) in [
+        (format!("ip route change 192.0.2.0/24 dev eth0 table 100 proto 112 scope link {metrics}"), None),
+        (
+            "ip route change 192.0.2.0/24 dev eth0 table 100 proto 112 advmss 1340 mtu 65520".into(),
+            Some(four),
+        ),
+        (
+            "ip route change 192.0.2.0/24 dev eth0 table 100 proto 112 advmss 65495 mtu 1400".into(),
+            Some(four),
+        ),
+        (
+            format!("ip route change 192.0.2.0/24 dev eth0 table 100 proto 112 scope global {metrics}"),
+            Some(four),
+        ),
+        (
+            "ip -6 route change 2001:db8::/32 dev eth0 table 100 proto 112 advmss 1340 mtu 65520".into(),
+            Some(six),
+        ),
+        ("ip route flush table 100".into(), Some(four)),
+    ] {
+        isolated(|| {
+            let found = after(&plan, &[], &[&change]);
+            let expected: Vec<_> =
+                gone.iter().map(|it| format!("{it}: expected present, found none")).collect();
+            assert_eq!(found, expected, "{change}");
+        });
+    }
+    isolated(|| {
+        let moved = [
+            "ip route del 192.0.2.0/24 table 100".to_owned(),
+            format!("ip route add 192.0.2.0/24 dev eth0 proto 112 {metrics}"),
+        ];
+        let found = after(&plan, &[], &[&moved[0], &moved[1]]);
+        assert_eq!(found, [format!("{four}: expected present, found none")]);
+    });
+}
+
+#[test]
+fn an_interface_that_ought_to_be_down_is_named_when_it_is_up() {
+    isolated(|| {
+        let plan = Checked { interface_down: true, ..bridged(2, &[]) };
+        let found = after(&plan, &[], &["ip link set eth0 up"]);
+        assert_eq!(found, ["state of eth0 in the container: expected down, found up"]);
+    });
+}
+
+/// An address that is still being asked for is no difference: `after` looks right after the ADD.
+#[test]
+fn an_address_that_somebody_else_on_the_link_has_is_named() {
+    isolated(|| {
+        let other = wired(&bridged(3, &["fd00:244:1::/64"]));
+        inside(&other, || run("ip address add fd00:244:1::2/64 dev eth0 nodad"));
+        let plan = Checked { duplicate_address_detection: true, ..bridged(2, &["fd00:244:1::/64"]) };
+        let pod = new_namespace();
+        // More than once, for the bridge may not forward yet what comes first from a new port.
+        inside(&pod, || run("sysctl -qw net.ipv6.conf.default.dad_transmits=4"));
+        wire(&pod, &plan).expect("wired");
+        assert_eq!(inspect(&pod, &plan).expect("inspected"), [], "not known yet");
+        let mut found = Vec::new();
+        eventually("the kernel hears of the other", || {
+            found = inspect(&pod, &plan).expect("inspected");
+            !found.is_empty()
+        });
+        let expected = "address fd00:244:1::2/64 of eth0 in the container: expected in use, found somebody else's on \
+                        the link";
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+    });
+}
+
+#[test]
+fn a_bridge_that_lost_what_the_plan_gave_it_is_named() {
+    let mut plan = bridged(2, &["10.244.1.0/24", "fd00:244:1::/64"]);
+    let bridge = bridge_of(&mut plan);
+    (bridge.promiscuous, bridge.exclusive) = (true, true);
+    for (command, expected) in [
+        ("ip link set cni0 promisc off", "promiscuous mode of bridge cni0: expected on, found off"),
+        (
+            "ip address add 192.0.2.9/24 dev cni0",
+            "address 192.0.2.9/24 of bridge cni0: expected none, found present",
+        ),
+    ] {
+        isolated(|| assert_eq!(after(&plan, &[command], &[]), [expected], "{command}"));
+    }
+}
+
+#[test]
 fn a_veth_that_is_gone_or_another_is_found() {
     isolated(|| {
         let found = after(&bridged_pod(), &["ip link del pw2"], &[]);

@@ -1,17 +1,23 @@
 //! What needs a kernel: every test in network and mount namespaces of its own, which die with its thread.
 #![allow(unsafe_code)]
 
+mod bridge;
 mod firewall;
 mod inspect;
+mod interface;
 mod namespace;
+mod neighbour;
 mod node;
+mod rules;
+mod script;
+mod shaping;
 mod wiring;
 
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::thread::scope;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -89,16 +95,13 @@ pub(super) fn bridged(number: u8, prefixes: &[&str]) -> Checked {
     let gateway = |p: &ipnet::IpNet| nth(p, 1).expect("not empty");
     let with_length = |address, p: &ipnet::IpNet| ipnet::IpNet::new(address, p.prefix_len()).expect("valid");
     let own = |p: &ipnet::IpNet| nth(p, number).expect("large enough");
-    let bridge = Bridge {
-        name: name("cni0"),
-        addresses: prefixes.iter().map(|p| with_length(gateway(p), p)).collect(),
-        mtu: None,
-    };
+    let carried = prefixes.iter().map(|p| with_length(gateway(p), p)).collect();
+    let bridge = Bridge::plain(name("cni0"), carried);
     let address = |p| Address { prefix: with_length(own(p), p), gateway: Some(gateway(p)) };
     Checked {
         container_interface: name("eth0"),
         host_interface: name(&format!("pw{number}")),
-        wiring: Wiring::Bridge { bridge, hairpin: false, isolated: false },
+        wiring: Wiring::Bridge { bridge, hairpin: false, isolated: false, vlans: None },
         addresses: prefixes.iter().map(address).collect(),
         routes: prefixes.iter().map(|p| default_route(gateway(p))).collect(),
         mac: mac(number),
@@ -107,6 +110,15 @@ pub(super) fn bridged(number: u8, prefixes: &[&str]) -> Checked {
         dns: None,
         sysctls: Vec::new(),
         traffic: Default::default(),
+        duplicate_address_detection: false,
+        interface_down: false,
+    }
+}
+
+fn bridge_of(plan: &mut Checked) -> &mut Bridge {
+    match &mut plan.wiring {
+        Wiring::Bridge { bridge, .. } => bridge,
+        Wiring::Routed => panic!("the plan has a bridge"),
     }
 }
 
@@ -127,7 +139,7 @@ fn routed(number: u8, addresses: &[(&str, &str)]) -> Checked {
 
 fn default_route(via: IpAddr) -> Route {
     let destination = if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
-    Route { destination: destination.parse().expect("valid"), via: Some(via), mtu: None, metric: None }
+    Route::to(destination.parse().expect("valid"), Some(via))
 }
 
 pub(crate) fn link_named(text: &str) -> Option<Link> {
@@ -147,6 +159,16 @@ fn routes() -> Vec<String> {
 
 fn inside<T>(pod: &Namespace, work: impl FnOnce() -> T) -> T {
     pod.run(work).expect("entered")
+}
+
+/// Waits until something that the kernel does in its own time has happened; panics if it does not.
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "did not come true within 20 seconds: {what}");
+        std::thread::yield_now();
+    }
 }
 
 /// Whether a datagram from one namespace reaches an address in another, unchanged in its source.

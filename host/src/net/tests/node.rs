@@ -31,7 +31,7 @@ fn to(destination: &str, next_hop: &str) -> NodeRoute {
 
 fn node_plan(routes: &[NodeRoute]) -> NodePlan {
     let addresses = ["10.244.1.1/24", "fd00:244:1::1/64"].map(|p| p.parse().expect("valid")).into();
-    let bridge = Bridge { name: name("cni0"), addresses, mtu: Some(1450) };
+    let bridge = Bridge { mtu: Some(1450), ..Bridge::plain(name("cni0"), addresses) };
     NodePlan { bridges: vec![bridge], routes: routes.to_vec(), extra: Vec::new() }
 }
 
@@ -115,10 +115,10 @@ fn what_changes_in_the_plan_changes_on_the_node() {
         );
         let expected = [
             "bridge cni0 set up with MTU 1400",
-            "address 10.244.7.1/24 added to cni0",
             "address 10.244.1.1/24 removed from cni0",
             "address fd00:244:1::1/64 removed from cni0",
             "address fe80::858:aff:fef4:101/64 removed from cni0",
+            "address 10.244.7.1/24 added to cni0",
             "route 10.244.2.0/24 via 192.168.1.22 put in place of 10.244.2.0/24 via 192.168.1.12 proto 112",
             "route 10.244.9.0/24 via 192.168.1.19 put in place of blackhole 10.244.9.0/24 proto 112",
             "route fd00:244:2::/64 via fd00:192::12 removed",
@@ -126,6 +126,21 @@ fn what_changes_in_the_plan_changes_on_the_node() {
         assert_eq!(applied(&other), expected);
         assert_eq!(found.len(), expected.len());
         assert_eq!(addresses_of("cni0"), ["10.99.0.1/24", "10.244.7.1/24"], "a stranger's address stays");
+        assert_eq!(applied(&other), [""; 0]);
+    });
+}
+
+#[test]
+fn a_bridges_address_may_change_within_its_link_and_be_the_only_one() {
+    isolated(|| {
+        uplink();
+        applied(&node_plan(&[]));
+        run("ip address add 172.16.0.1/24 dev cni0");
+        let mut other = node_plan(&[]);
+        other.bridges[0].addresses = vec!["10.244.1.254/24".parse().expect("valid")];
+        other.bridges[0].exclusive = true;
+        applied(&other);
+        assert_eq!(addresses_of("cni0"), ["10.244.1.254/24"]);
         assert_eq!(applied(&other), [""; 0]);
     });
 }
@@ -201,7 +216,9 @@ fn taking_the_node_down_leaves_bridges_in_use_and_strangers() {
         assert_eq!(kept, ["bridge cni0: expected none, found one with 1 port"]);
         assert!(routes_of_the_node().is_empty());
 
-        super::super::unwire(&name("pw2")).and_then(super::super::Unwiring::finish).expect("gone");
+        super::super::unwire(&bridged(2, &["10.244.1.0/24"]))
+            .and_then(super::super::Unwiring::finish)
+            .expect("gone");
         let outcome = remove().expect("removed");
         let changes: Vec<_> = outcome.changes.iter().map(ToString::to_string).collect();
         assert_eq!((changes, outcome.kept), (vec!["bridge cni0 removed".to_owned()], vec![]));

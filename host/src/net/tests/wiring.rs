@@ -5,8 +5,7 @@ use rustix::io::Errno;
 
 use crate::plan::{Route, Wiring};
 
-use super::super::bridge;
-use super::super::link;
+use super::super::bridge::{self, Vlans};
 use super::super::namespace::Namespace;
 use super::super::socket::Socket;
 use super::super::sysctl::Sysctl;
@@ -165,7 +164,7 @@ fn sysctls_routes_and_port_flags_are_set() {
         let setting = "net.ipv4.ping_group_range";
         plan.sysctls.push((setting.replace('.', "/"), "0 1000".to_owned()));
         let destination = "192.0.2.0/24".parse().expect("valid");
-        plan.routes.push(Route { destination, via: None, mtu: Some(1300), metric: Some(7) });
+        plan.routes.push(Route { mtu: Some(1300), metric: Some(7), ..Route::to(destination, None) });
         let pod = wired(&plan);
         let shown = super::output("ip -details link show dev pw2");
         assert!(shown.contains(" hairpin on ") && shown.contains(" isolated on "), "{shown}");
@@ -215,6 +214,9 @@ fn an_address_that_the_node_answers_for_is_refused() {
         for taken in ["10.244.1.77", "fd00:244:1::77"] {
             let length = if taken.contains(':') { 64 } else { 24 };
             super::run(&format!("ip address add {taken}/{length} dev cni0 nodad"));
+            let family = if length == 64 { "-6" } else { "-4" };
+            let local = || super::output(&format!("ip {family} route show table local")).contains(taken);
+            eventually("the node answers for it", local);
             let mut plan = bridged(3, &[V4, V6]);
             let own = &mut plan.addresses[usize::from(length == 64)].prefix;
             *own = format!("{taken}/{length}").parse().expect("valid");
@@ -231,12 +233,7 @@ fn a_refusal_undoes_everything_and_says_which_step() {
         let mut plan = bridged(2, &[V4]);
         let _bridge_and_another_pod = wired(&bridged(9, &[V4]));
         let gateway = "192.0.2.1".parse().expect("valid");
-        plan.routes.push(Route {
-            destination: "198.51.100.0/24".parse().expect("valid"),
-            via: Some(gateway),
-            mtu: None,
-            metric: None,
-        });
+        plan.routes.push(Route::to("198.51.100.0/24".parse().expect("valid"), Some(gateway)));
         let (before, pod) = (links(), new_namespace());
         let error = wire(&pod, &plan).expect_err("no such gateway");
         let Error::Refused(Refused { step, errno, reason, .. }) = error else { panic!("{error}") };
@@ -257,9 +254,7 @@ fn a_bridge_that_cannot_have_its_address_leaves_no_veth() {
     isolated(|| {
         let pod = new_namespace();
         let mut plan = bridged(2, &[V4]);
-        if let Wiring::Bridge { bridge, .. } = &mut plan.wiring {
-            bridge.addresses = vec!["ff02::1/64".parse().expect("valid")];
-        }
+        bridge_of(&mut plan).addresses = vec!["ff02::1/64".parse().expect("valid")];
         assert!(matches!(wire(&pod, &plan), Err(Error::Refused(_))));
         assert!(link_named("pw2").is_none());
         assert_eq!(inside(&pod, links), 3);
@@ -293,9 +288,7 @@ fn somebody_elses_bridge_is_refused_until_it_is_handed_over() {
 
         super::run("ip link add cni1 type veth");
         let mut plan = bridged(3, &[V4]);
-        if let Wiring::Bridge { bridge, .. } = &mut plan.wiring {
-            bridge.name = name("cni1");
-        }
+        bridge_of(&mut plan).name = name("cni1");
         let error = wire(&new_namespace(), &plan).expect_err("no bridge");
         assert_eq!(error.to_string(), "cni1 is a veth, not a bridge; name another bridge");
     });
@@ -305,7 +298,7 @@ fn somebody_elses_bridge_is_refused_until_it_is_handed_over() {
 fn a_bridge_half_made_is_finished_and_keeps_its_hardware_address() {
     isolated(|| {
         let mut socket = Socket::route().expect("socket");
-        let half = link::create_bridge(&name("cni0"), mac(0x77));
+        let half = bridge::creation(&name("cni0"), mac(0x77), Vlans::Ignored);
         socket.apply(&[half]).expect("made");
         drop(wired(&bridged(2, &[V4, V6])));
         let bridge = link_named("cni0").expect("there");
@@ -319,8 +312,8 @@ fn the_second_of_two_that_make_a_bridge_gets_the_firsts() {
     isolated(|| {
         let Wiring::Bridge { bridge: plan, .. } = bridged(2, &[V4]).wiring else { unreachable!() };
         let mut socket = Socket::route().expect("socket");
-        let first = bridge::create(&mut socket, &plan).expect("made");
-        assert_eq!(bridge::create(&mut socket, &plan).expect("there"), first);
+        let first = bridge::create(&mut socket, &plan, Vlans::Ignored).expect("made");
+        assert_eq!(bridge::create(&mut socket, &plan, Vlans::Ignored).expect("there"), first);
     });
 }
 
@@ -354,13 +347,15 @@ fn many_at_once_share_one_new_bridge() {
 fn taking_down_is_repeatable_and_spares_strangers() {
     isolated(|| {
         let pod = wired(&bridged(2, &[V4]));
-        unwire(&name("pw2")).and_then(Unwiring::finish).expect("gone");
+        unwire(&bridged(2, &[V4])).and_then(Unwiring::finish).expect("gone");
         assert!(link_named("pw2").is_none() && inside(&pod, || link_named("eth0")).is_none());
-        unwire(&name("pw2")).and_then(Unwiring::finish).expect("still gone");
+        unwire(&bridged(2, &[V4])).and_then(Unwiring::finish).expect("still gone");
         super::run("ip link add pw2 type veth peer name pw3");
         super::run(&format!("ip link add pw4 group {GROUP} type bridge"));
         for foreign in ["pw2", "pw4"] {
-            unwire(&name(foreign)).and_then(Unwiring::finish).expect("not ours");
+            unwire(&Checked { host_interface: name(foreign), ..bridged(2, &[V4]) })
+                .and_then(Unwiring::finish)
+                .expect("not ours");
             assert!(link_named(foreign).is_some());
         }
     });

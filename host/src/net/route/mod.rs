@@ -1,23 +1,24 @@
-//! Routes of the main table: the requests that add, replace and remove podwire's, and what the kernel says
-//! of all.
+//! Routes: the requests that add, replace and remove podwire's, and what the kernel says of all.
+
+mod found;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{
-    DecodeError, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NlaBuffer, NlasIterator, parse_ip, parse_u32,
-};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
 use super::Error;
 use super::address::family;
 use super::socket::{Request, Socket};
 use crate::plan::marks::PROTOCOL;
+
+pub use found::{Found, all, of_all_tables};
 
 /// The metric of an IPv6 route for which none was given (`IP6_RT_PRIO_USER`, net/ip6_route.h).
 const IPV6_METRIC: u32 = 1024;
@@ -33,7 +34,16 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// Less is preferred.
     pub metric: Option<u32>,
+    /// The largest TCP segment that the other side is told of, in bytes.
+    pub advmss: Option<u32>,
+    /// None: the main table.
+    pub table: Option<u32>,
+    /// `rtm_scope`, of which IPv6 has none; none: the link's where there is no gateway, else universal.
+    pub scope: Option<u8>,
 }
+
+/// The main table's number.
+const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +67,11 @@ pub enum Hop {
 }
 
 impl Route {
+    /// With nothing said but where it leads.
+    pub fn to(destination: IpNet, hop: Hop) -> Self {
+        Self { destination, hop, mtu: None, metric: None, advmss: None, table: None, scope: None }
+    }
+
     /// The metric that the kernel will show.
     pub fn effective_metric(&self) -> u32 {
         self.metric.unwrap_or(customary_metric(self.destination))
@@ -70,13 +85,19 @@ fn customary_metric(destination: IpNet) -> u32 {
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_route(f, self.destination, self.hop)?;
-        write_metric(f, self.destination, self.effective_metric())
+        write_place(f, self.destination, self.effective_metric(), self.table.unwrap_or(MAIN))?;
+        let details = [("mtu", self.mtu), ("advmss", self.advmss), ("scope", self.scope.map(u32::from))];
+        let mut said = details.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        said.try_for_each(|(name, value)| write!(f, " {name} {value}"))
     }
 }
 
-/// One that is as if none had been given says nothing to the operator.
-fn write_metric(f: &mut fmt::Formatter<'_>, destination: IpNet, metric: u32) -> fmt::Result {
-    if metric == customary_metric(destination) { Ok(()) } else { write!(f, " metric {metric}") }
+/// What is as if nothing had been said of it says nothing to the operator.
+fn write_place(f: &mut fmt::Formatter<'_>, destination: IpNet, metric: u32, table: u32) -> fmt::Result {
+    if metric != customary_metric(destination) {
+        write!(f, " metric {metric}")?;
+    }
+    if table != MAIN { write!(f, " table {table}") } else { Ok(()) }
 }
 
 fn write_route(f: &mut fmt::Formatter<'_>, destination: IpNet, hop: Hop) -> fmt::Result {
@@ -124,9 +145,20 @@ fn message(route: &Route, protocol: u8) -> RouteMessage {
     };
     message.attributes.push(RouteAttribute::Destination(route.destination.network().into()));
     message.attributes.extend(route.metric.map(RouteAttribute::Priority));
-    message.attributes.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+    // It counts more than the header's, which has room for 256 tables only.
+    message.attributes.extend(route.table.map(RouteAttribute::Table));
+    message.attributes.extend(metrics(route));
     set_hop(&mut message, route.hop);
+    if let Some(scope) = route.scope {
+        message.header.scope = scope.into();
+    }
     message
+}
+
+fn metrics(route: &Route) -> Option<RouteAttribute> {
+    let metrics = [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)];
+    let metrics: Vec<_> = metrics.into_iter().flatten().collect();
+    (!metrics.is_empty()).then_some(RouteAttribute::Metrics(metrics))
 }
 
 fn set_hop(message: &mut RouteMessage, hop: Hop) {
@@ -144,60 +176,6 @@ fn set_hop(message: &mut RouteMessage, hop: Hop) {
         }
         Hop::Blackhole => message.header.kind = RouteType::BlackHole,
     }
-}
-
-/// A route of the main table, as the kernel says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Its destination.
-    pub destination: IpNet,
-    /// What becomes of packets; none for what podwire never makes: several next hops, "unreachable", …
-    pub hop: Option<Hop>,
-    /// Less is preferred.
-    pub metric: u32,
-    /// Who made it: a number of iproute2's rt_protos.
-    pub protocol: u8,
-}
-
-impl Found {
-    /// Whether podwire made it.
-    pub fn is_ours(&self) -> bool {
-        self.protocol == PROTOCOL
-    }
-
-    /// To name it when it is removed.
-    pub fn as_route(&self) -> Option<Route> {
-        let Self { destination, hop, metric, .. } = *self;
-        hop.map(|hop| Route { destination, hop, mtu: None, metric: Some(metric) })
-    }
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.hop {
-            Some(hop) => write_route(f, self.destination, hop)?,
-            None => write!(f, "{} of another type", self.destination)?,
-        }
-        write_metric(f, self.destination, self.metric)?;
-        write!(f, " proto {}", self.protocol)
-    }
-}
-
-/// The main table's routes of both families.
-pub fn all(socket: &mut Socket) -> Result<Vec<Found>, Error> {
-    let mut found = of_family(socket, AddressFamily::Inet)?;
-    found.extend(of_family(socket, AddressFamily::Inet6)?);
-    Ok(found)
-}
-
-fn of_family(socket: &mut Socket, family: AddressFamily) -> Result<Vec<Found>, Error> {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family;
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
-    // A kernel without IPv6 answers the question for it with what it has.
-    let of_family = |found: &Found| self::family(found.destination.addr()) == family;
-    let decode = |body: &[u8]| Ok(decode(body)?.filter(of_family));
-    socket.dump(&RouteNetlinkMessage::GetRoute(message), "routes", decode)
 }
 
 /// Asks for the way to an address.
@@ -221,73 +199,4 @@ pub(super) fn is_local(socket: &mut Socket, asked: u32) -> Result<bool, Error> {
         Err(Error::Refused(_)) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// The length of struct rtmsg.
-const ROUTE_HEADER: usize = 12;
-const RTA_DST: u16 = 1;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_PRIORITY: u16 = 6;
-const RTA_TABLE: u16 = 15;
-
-/// What is read from a route's attributes.
-#[derive(Default)]
-struct Attributes {
-    destination: Option<IpAddr>,
-    gateway: Option<IpAddr>,
-    interface: Option<u32>,
-    metric: u32,
-    table: Option<u32>,
-}
-
-impl Attributes {
-    fn take(&mut self, attribute: &NlaBuffer<&[u8]>) -> Result<(), DecodeError> {
-        let value = attribute.value();
-        match attribute.kind() {
-            RTA_DST => self.destination = Some(parse_ip(value)?),
-            RTA_OIF => self.interface = Some(parse_u32(value)?),
-            RTA_GATEWAY => self.gateway = Some(parse_ip(value)?),
-            RTA_PRIORITY => self.metric = parse_u32(value)?,
-            RTA_TABLE => self.table = Some(parse_u32(value)?),
-            _ => (),
-        }
-        Ok(())
-    }
-
-    fn hop(&self, header: &RouteHeader) -> Option<Hop> {
-        match (header.kind, self.gateway, self.interface) {
-            (RouteType::BlackHole, _, _) => Some(Hop::Blackhole),
-            (RouteType::Unicast, Some(gateway), interface) => {
-                let onlink = header.flags.contains(RouteFlags::Onlink);
-                Some(Hop::Via { gateway, interface, onlink })
-            }
-            (RouteType::Unicast, None, Some(interface)) => Some(Hop::Link { interface }),
-            _ => None,
-        }
-    }
-}
-
-/// Only what is asked for: see [`super::link`]. None for other tables, and for cached routes, which
-/// kernels that cannot filter return too.
-fn decode(body: &[u8]) -> Result<Option<Found>, DecodeError> {
-    let header = RouteHeader::parse(body)?;
-    let unspecified = match header.address_family {
-        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        _ => return Ok(None),
-    };
-    let mut attributes = Attributes::default();
-    for attribute in NlasIterator::new(&body[ROUTE_HEADER..]) {
-        attributes.take(&attribute?)?;
-    }
-    let table = attributes.table.unwrap_or(header.table.into());
-    if table != u32::from(RouteHeader::RT_TABLE_MAIN) || header.flags.contains(RouteFlags::Cloned) {
-        return Ok(None);
-    }
-    let address = attributes.destination.unwrap_or(unspecified);
-    let destination = IpNet::new(address, header.destination_prefix_length)
-        .map_err(|_| DecodeError::from("a route's prefix is longer than its address"))?;
-    let hop = attributes.hop(&header);
-    Ok(Some(Found { destination, hop, metric: attributes.metric, protocol: header.protocol.into() }))
 }

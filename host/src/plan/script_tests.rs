@@ -1,0 +1,81 @@
+use super::*;
+use crate::plan::check::tests::{lecture, request};
+
+#[test]
+fn an_add_reads_like_the_lectures_script() {
+    let plan = crate::plan::check::add(&request(), lecture()).expect("keeps every rule");
+    let script = add(&plan);
+    let expected = "\
+#!/bin/sh -e
+NETNS=${1:?name of a network namespace}
+# the node
+sysctl -qw net.ipv4.ip_forward=1
+ip link show dev cni0 >/dev/null 2>&1 || {
+    ip link add name cni0 address 0a:58:0a:f4:01:01 group 1886873970 type bridge
+    ip link set dev cni0 alias podwire addrgenmode none
+}
+ip link set dev cni0 up
+ip address replace 10.244.1.1/24 dev cni0
+# the veth, its peer made directly in the pod
+MTU=$(ip -o link show dev cni0 | grep -o 'mtu [0-9]*')
+ip link add name pw538f587a2365 numtxqueues 1 numrxqueues 1 address 0e:58:5f:38:bb:cd $MTU group 1886873970 type veth \\
+    peer name eth0 numtxqueues 1 numrxqueues 1 address 0a:58:0a:f4:01:02 $MTU netns \"$NETNS\"
+ip link set dev pw538f587a2365 addrgenmode none
+ip link set dev pw538f587a2365 master cni0
+ip link set dev pw538f587a2365 type bridge_slave hairpin on
+ip link set dev pw538f587a2365 up
+# the pod
+ip -n \"$NETNS\" link set dev eth0 addrgenmode none
+ip -n \"$NETNS\" link set dev eth0 up
+ip -n \"$NETNS\" address add 10.244.1.2/24 dev eth0
+ip -n \"$NETNS\" route add 0.0.0.0/0 via 10.244.1.1 dev eth0 proto 112
+";
+    assert_eq!(script, expected);
+}
+
+#[test]
+fn what_a_plan_may_ask_for_besides_is_a_command_each() {
+    let mut asked = lecture();
+    let Wiring::Bridge { bridge, hairpin, vlans, .. } = &mut asked.wiring else { unreachable!() };
+    (bridge.promiscuous, bridge.exclusive, *hairpin) = (true, true, false);
+    bridge.addresses.push("fd00:1::1/64".parse().expect("valid"));
+    *vlans = Some(PortVlans { native: 100, tagged: vec![(10, 20), (30, 30)], keep_default: false });
+    asked.mac = Some("02:00:00:00:00:07".to_owned());
+    let to = Route::to("10.0.0.0/8".parse().expect("valid"), asked.routes[0].via);
+    let everything = Some(70_000);
+    asked.routes.push(Route { advmss: Some(1340), table: everything, scope: Some(200), ..to });
+    let script = add(&crate::plan::check::add(&request(), asked).expect("keeps every rule"));
+    for expected in [
+        "ip link set dev cni0 promisc on up\n\
+         ip -4 -o address show dev cni0 | grep -o 'inet [^ ]*' | grep -vxF -e 'inet 10.244.1.1/24' |\n    \
+             while read -r _ other; do ip address del \"$other\" dev cni0; done\n\
+         ip -6 -o address show dev cni0 to fd00:1::/64 scope global | grep -o 'inet6 [^ ]*' | \
+             grep -vxF -e 'inet6 fd00:1::1/64' |\n",
+        "ip link set dev cni0 type bridge vlan_filtering 1\n\
+         ip neighbour change 10.244.1.2 lladdr 02:00:00:00:00:07 dev cni0 nud stale 2>/dev/null || true\n",
+        " master cni0\n\
+         bridge vlan delete vid 1 dev pw538f587a2365\n\
+         bridge vlan add vid 10-20 dev pw538f587a2365\n\
+         bridge vlan add vid 30 dev pw538f587a2365\n\
+         bridge vlan add vid 100 pvid untagged dev pw538f587a2365\n",
+        "route add 10.0.0.0/8 via 10.244.1.1 advmss 1340 table 70000 scope 200 dev eth0 proto 112\n",
+    ] {
+        assert!(script.contains(expected), "{expected}\n{script}");
+    }
+}
+
+#[test]
+fn words_stay_words() {
+    assert_eq!(word("net/ipv4/conf/eth0.5/rp_filter=1"), "net/ipv4/conf/eth0.5/rp_filter=1");
+    assert_eq!(word("0 1000"), "'0 1000'");
+    assert_eq!(word("a'$(b)"), r"'a'\''$(b)'");
+}
+
+#[test]
+fn what_the_runtime_writes_is_no_command() {
+    let mut plan = crate::plan::check::add(&request(), lecture()).expect("keeps every rule");
+    let dns = Dns { search: vec!["a\nreboot".into()], ..Dns::default() };
+    plan.dns = Some(Dns { nameservers: vec!["10.96.0.10".parse().expect("an address")], ..dns });
+    let script = add(&plan);
+    assert!(script.ends_with("#   nameserver 10.96.0.10\n#   search \"a\\nreboot\"\n"), "{script}");
+}
