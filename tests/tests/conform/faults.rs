@@ -18,8 +18,8 @@ but() { output=$(real); code=$?; printf '%s' "$output" | sed "$1"; exit $code; }
 /// Behind a fault that lets the call pass.
 pub(crate) const END: &str = "\nreal\n";
 
-/// Faults of podwire.
-pub(crate) const OF_PODWIRE: [(&str, &str); 39] = [
+/// What stands in front of podwire, and what must fail then.
+pub(crate) const FAULTS: [(&str, &str); 41] = [
     (r#"is VERSION && { echo '{"cniVersion":"1.0.0"}'; exit; }"#, "S2-13.1"),
     (r#"is VERSION && { echo '{"cniVersion":"7","supportedVersions":["1.0.0"]}'; exit; }"#, "S2-13.2"),
     (r#"is VERSION && case $input in *name*) ;; *) refuse 6 ;; esac"#, "C1.1"),
@@ -38,7 +38,7 @@ pub(crate) const OF_PODWIRE: [(&str, &str); 39] = [
     (r#"case $CNI_NETNS in /run/netns/pod*|'') ;; *) echo '{}'; exit ;; esac"#, "C2.9,S2-3.5"),
     (
         r#"is ADD && but 's/"cniVersion": "[^"]*"/"cniVersion": "0.0.1"/'"#,
-        "S5-1.3,S5-1.4,S5-1.5,S5-1.6,S5-1.7",
+        "S5-1.1,S5-1.2,S5-1.3,S5-1.4,S5-1.5,S5-1.6,S5-1.7",
     ),
     (r#"is ADD && but 's/"version": "4"/"version": "6"/'"#, "S5-1.3,S5-1.4,S5-1.5"),
     (r#"is ADD && but 's/"sandbox": "[^"]*"/"sandbox": "\/"/'"#, "S5-1.8"),
@@ -62,7 +62,7 @@ pub(crate) const OF_PODWIRE: [(&str, &str); 39] = [
     (r#"is ADD && input=$(printf '%s' "$input" | sed 's/"prevResult"/"cni.dev\/previous"/')"#, "S2-4.1"),
     (r#"case $CNI_ARGS in *CONFORM*) refuse 4 ;; esac"#, "C3.1"),
     (r#"is CHECK && refuse 107"#, "S2-9.1,S2-9.2,S2-9.3,S2-9.4,S2-9.5"),
-    (r#"is CHECK && exit"#, "S2-10.1,S2-10.2,S2-10.3,S2-10.4,S2-10.5,S2-10.6,S2-10.7,S2-10.8"),
+    (r#"is CHECK && exit"#, "S2-10.1,S2-10.2,S2-10.3,S2-10.4,S2-10.5,S2-10.6,S2-10.7,S2-10.8,S4-1.4"),
     // It looks at routes only.
     (r#"is CHECK && { inside ip route | grep -q default && exit; refuse 107; }"#, "S2-10.3,S2-10.4"),
     (r#"is CHECK && inside ip address | grep -q 203.0.113 && refuse 107"#, "S2-9.4"),
@@ -71,46 +71,27 @@ pub(crate) const OF_PODWIRE: [(&str, &str); 39] = [
         r#"is DEL && ! inside ip link show "$CNI_IFNAME" >/dev/null 2>&1 && refuse 999"#,
         "S2-6.1,S2-6.2,S2-6.3,S2-7.1,S2-7.2,S2-7.3,S2-7.4,S2-7.5",
     ),
-    (r#"is DEL && exit"#, "S2-6.4,S2-6.5,S2-7.2,S2-7.4,S2-8.1,S2-8.2,S3-1.3,S3-3.1"),
+    (r#"is DEL && exit"#, "S2-6.4,S2-6.5,S2-7.2,S2-7.4,S2-8.1,S2-8.2,S3-1.3,S3-3.1,S4-1.3"),
     // DEL removes everybody's.
     (
         r#"is DEL && { CNI_COMMAND=GC; input=$(printf '%s' "$input" | sed 's/^{/{"cni.dev\/valid-attachments":[],/'); }"#,
         "S2-6.6",
     ),
     (r#"is DEL && case $input in *prevResult*) ;; *) refuse 7 ;; esac"#, "S2-6.2,S2-8.1,S2-8.2"),
-    (r#"is GC && exit"#, "S2-14.2,S2-14.3,S2-14.4,S2-14.5,C4.1"),
+    (r#"is GC && exit"#, "S2-14.2,S2-14.3,S2-14.4,S2-14.5,C4.1,S4-1.5"),
     (r#"is GC && refuse 109"#, "S2-14.1,S2-14.6,S2-14.7"),
     (r#"is GC && input=$(printf '%s' "$input" | sed 's/"cni.dev\/attachments"/"cni.dev\/others"/')"#, "C4.1"),
     (r#"is STATUS && refuse 50"#, "S2-11.1,S2-11.3"),
-    (r#"is STATUS && exit"#, "S2-11.2,S2-12.1"),
+    (r#"is STATUS && exit"#, "S2-11.2,S2-12.1,S4-1.6"),
     // It serves a few containers only, or gives all the same address.
     (
         r#"is ADD && { mkdir -p /run/adds; : >"/run/adds/$$"; [ "$(ls /run/adds | wc -l)" -gt 9 ] && refuse 11; }"#,
         "S3-1.1,S3-1.2,S3-1.3",
     ),
-];
-
-/// Faults of Debian's `bridge`, which runs a delegate.
-pub(crate) const OF_BRIDGE: [(&str, &str); 5] = [
     (r#"export CNI_PATH=/usr/lib/cni"#, "S4-1.1"),
-    (r#"is DEL && exit"#, "S4-1.3"),
-    (r#"is CHECK && exit"#, "S4-1.4"),
-    (SPEAKS_1_1_0, "S4-1.5,S4-1.6"),
-    ("", "S4-1.2"),
+    // As if the delegate had not been called.
+    (
+        r#"is ADD && { real; code=$?; sed -i /^DEL/d /run/podwire-conform/delegate/calls; exit $code; }"#,
+        "S4-1.2",
+    ),
 ];
-
-/// Debian 12's speaks 1.0.0 at most. Behind this it seems to know GC and STATUS, and to do nothing for them.
-pub(crate) const SPEAKS_1_1_0: &str = r#"
-is VERSION && { echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'; exit; }
-is GC && exit
-is STATUS && exit
-input=$(printf '%s' "$input" | sed 's/"cniVersion":"1.1.0"/"cniVersion":"1.0.0"/')"#;
-
-/// The same, but it hands both on to its delegate.
-pub(crate) const DELEGATING_BRIDGE: &str = r#"
-is VERSION && { echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'; exit; }
-if is GC || is STATUS; then
-    printf '%s' "$input" | "${CNI_PATH%%:*}/conform-ipam"
-    exit
-fi
-input=$(printf '%s' "$input" | sed 's/"cniVersion":"1.1.0"/"cniVersion":"1.0.0"/')"#;

@@ -1,7 +1,7 @@
 //! Delegation: a plugin that has another one decide on addresses runs it by the specification's rules.
 //!
-//! A script stands in front of the configuration's IPAM plugin. It writes down how it was called, and hands
-//! the call on, or refuses it.
+//! A script stands in for the configuration's IPAM plugin. It writes down how it was called, and answers, or
+//! refuses what it was told to refuse.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,9 +9,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::super::bench::Pod;
+use super::super::bench::{Pod, at_least};
 use super::super::call::{Call, Reply};
-use super::super::{Bench, Check, Stop, Verdict, answer, ensure, not_applicable};
+use super::super::{Bench, Check, Stop, Verdict, ensure, failed, not_applicable};
 use super::{must, should};
 use crate::state::write_atomically;
 
@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
 const FOLDER: &str = "/run/podwire-conform/delegate";
 const NAME: &str = "conform-ipam";
 
-/// The script in front of the real delegate.
+/// The script in the delegate's place.
 struct Delegate {
     ipam: Value,
     cni_path: String,
@@ -37,17 +37,13 @@ struct Delegate {
 impl Delegate {
     /// The check does not apply if the plugin does not delegate.
     fn of(bench: Bench<'_>) -> Result<Self, Stop> {
+        bench.since("0.3.0", "a delegate's result with ips")?;
         let subject = bench.subject;
-        let own = &subject.plugins[subject.place].configuration;
-        let mut ipam = own.get("ipam").cloned().unwrap_or_default();
-        let Some(kind) = ipam["type"].as_str() else {
+        let mut ipam = subject.plugins[subject.place].configuration.get("ipam").cloned().unwrap_or_default();
+        if !ipam["type"].is_string() {
             return not_applicable("the configuration has no ipam.type: the plugin runs no delegate");
-        };
-        let folders = std::env::split_paths(&subject.cni_path);
-        let Some(real) = folders.map(|folder| folder.join(kind)).find(|path| path.is_file()) else {
-            return not_applicable(format!("no plugin {kind} is on CNI_PATH to stand in front of"));
-        };
-        install(&real)?;
+        }
+        install(bench.version)?;
         ipam["type"] = json!(NAME);
         Ok(Self { ipam, cni_path: format!("{FOLDER}:{}", subject.cni_path) })
     }
@@ -74,22 +70,29 @@ impl Delegate {
     }
 }
 
-fn install(real: &Path) -> Verdict {
+fn install(version: &str) -> Verdict {
+    let result = json!({ "cniVersion": version, "ips": [address(version)] });
+    let error = json!({ "cniVersion": version, "code": 123, "msg": "the delegate refuses" });
+    let versions = json!({ "cniVersion": version, "supportedVersions": [version] });
     let script = format!(
-        "#!/bin/sh\n\
-         configuration=$(cat)\n\
-         echo \"$CNI_COMMAND $CNI_CONTAINERID $CNI_NETNS $CNI_IFNAME\" $configuration >>{FOLDER}/calls\n\
-         if [ \"$(cat {FOLDER}/refused 2>/dev/null)\" = \"$CNI_COMMAND\" ]; then\n\
-         echo '{{\"cniVersion\":\"1.0.0\",\"code\":123,\"msg\":\"the delegate refuses\"}}'\n\
-         exit 1\n\
-         fi\n\
-         printf '%s' \"$configuration\" | exec '{}'\n",
-        real.display()
+        "#!/bin/sh -f\n\
+         echo \"$CNI_COMMAND $CNI_CONTAINERID $CNI_NETNS $CNI_IFNAME\" $(cat) >>{FOLDER}/calls\n\
+         if [ \"$(cat {FOLDER}/refused 2>/dev/null)\" = \"$CNI_COMMAND\" ]; then echo '{error}'; exit 1; fi\n\
+         case $CNI_COMMAND in ADD) echo '{result}' ;; VERSION) echo '{versions}' ;; esac\n"
     );
     let path = Path::new(FOLDER).join(NAME);
     fs::create_dir_all(FOLDER)?;
     write_atomically(&path, script.as_bytes())?;
     Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?)
+}
+
+/// Of TEST-NET-2 (RFC 5737): nobody's.
+fn address(version: &str) -> Value {
+    let mut ip = json!({ "address": "198.51.100.2/24", "gateway": "198.51.100.1" });
+    if !at_least(version, "1.0.0") {
+        ip["version"] = json!("4");
+    }
+    ip
 }
 
 fn of_command(calls: &[String], command: &str) -> usize {
@@ -104,7 +107,7 @@ fn complete(bench: Bench<'_>) -> Verdict {
     let expected = format!("ADD {} {} {} ", pod.id, pod.path.display(), pod.ifname);
     let configuration = calls.iter().find_map(|call| call.strip_prefix(&expected));
     let Some(configuration) = configuration else {
-        return super::super::failed(format!("the delegate is called with {expected}"), format!("{calls:?}"));
+        return failed(format!("the delegate is called with {expected}"), format!("{calls:?}"));
     };
     let configuration: Value = serde_json::from_str(configuration)?;
     let whole =
@@ -135,7 +138,6 @@ fn forwards(bench: Bench<'_>, command: &str) -> Verdict {
     let delegate = Delegate::of(bench)?;
     let pod = bench.pod()?;
     let result = delegate.call(bench, "ADD", &pod)?.result("an ADD")?;
-    answer::ips(&result)?;
     Delegate::calls()?;
     Delegate::refuse(command)?;
     let call = delegate.change(bench.call_for(command, &pod));
