@@ -1,7 +1,6 @@
 //! The plugin under test, the configuration list in which it stands, and the versions that it speaks.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,34 +51,16 @@ impl Subject {
             bail!("{} is not there; what lies below /run cannot be seen by the suite", path.display());
         }
         let (name, list) = read(&options.list)?;
+        let place = place_of(&path, &list)
+            .with_context(|| format!("{} does not fit {}", options.list.display(), path.display()))?;
         let folders = folders(&path);
-        let own_type = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let place = list.iter().position(|plugin| plugin["type"] == own_type.as_str());
-        let place = place.with_context(|| {
-            let list = options.list.display();
-            format!(
-                "{list} has no plugin of the type {own_type:?}, which is the file name of {}",
-                path.display()
-            )
-        })?;
-        let find = |configuration: Map<String, Value>| {
-            Ok(Plugin { program: find(&configuration, &folders)?, configuration })
-        };
-        let mut plugins = list.into_iter().map(find).collect::<Result<Vec<_>>>()?;
+        let mut plugins =
+            list.into_iter().map(|it| Plugin::find(it, &folders)).collect::<Result<Vec<_>>>()?;
         plugins[place].program.clone_from(&path);
         let cni_path = env::join_paths(&folders)?.to_string_lossy().into_owned();
+        let (supported, version) = (Vec::new(), KNOWN[0]);
         let (root, patience) = (options.root.clone(), options.patience);
-        let mut subject = Self {
-            path,
-            name,
-            plugins,
-            place,
-            cni_path,
-            supported: Vec::new(),
-            version: KNOWN[0],
-            root,
-            patience,
-        };
+        let mut subject = Self { path, name, plugins, place, cni_path, supported, version, root, patience };
         subject.ask_for_versions()?;
         Ok(subject)
     }
@@ -142,25 +123,31 @@ fn read(path: &Path) -> Result<(String, Vec<Map<String, Value>>)> {
     Ok((name.to_owned(), objects.with_context(|| format!("{}: every plugin is an object", path.display()))?))
 }
 
+/// A plugin's `type` is the name of its file.
+fn place_of(plugin: &Path, list: &[Map<String, Value>]) -> Result<usize> {
+    let own = plugin.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let place = list.iter().position(|configuration| configuration.get("type") == Some(&own.as_str().into()));
+    place.with_context(|| format!("it has no plugin of the type {own:?}, which is the name of the file"))
+}
+
 /// Where plugins are looked for: beside the one under test, and where the caller's CNI_PATH says.
 fn folders(plugin: &Path) -> Vec<PathBuf> {
-    let path: OsString = env::var_os("CNI_PATH").unwrap_or_default();
-    let beside = plugin.parent().map(Path::to_owned);
-    let others = env::split_paths(&path).filter(|folder| !folder.as_os_str().is_empty());
-    let mut folders: Vec<_> = beside.into_iter().chain(others).collect();
-    let mut seen = Vec::new();
-    folders.retain(|folder| {
-        !seen.contains(folder) && {
-            seen.push(folder.clone());
-            true
+    let path = env::var_os("CNI_PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = plugin.parent().map(Path::to_owned).into_iter().collect();
+    for folder in env::split_paths(&path).filter(|folder| !folder.as_os_str().is_empty()) {
+        if !folders.contains(&folder) {
+            folders.push(folder);
         }
-    });
+    }
     folders
 }
 
-fn find(configuration: &Map<String, Value>, folders: &[PathBuf]) -> Result<PathBuf> {
-    let kind =
-        configuration.get("type").and_then(Value::as_str).context("a plugin of the list has no type")?;
-    let found = folders.iter().map(|folder| folder.join(kind)).find(|path| path.is_file());
-    found.with_context(|| format!("no plugin {kind} in {folders:?}: name its folder in CNI_PATH"))
+impl Plugin {
+    fn find(configuration: Map<String, Value>, folders: &[PathBuf]) -> Result<Self> {
+        let kind =
+            configuration.get("type").and_then(Value::as_str).context("a plugin of the list has no type")?;
+        let found = folders.iter().map(|folder| folder.join(kind)).find(|path| path.is_file());
+        let missing = || format!("no plugin {kind} in {folders:?}: name its folder in CNI_PATH");
+        Ok(Self { program: found.with_context(missing)?, configuration })
+    }
 }

@@ -251,6 +251,26 @@ fn a_plugin_that_does_not_end_is_killed_and_fails() {
 }
 
 #[test]
+fn a_plugin_may_write_where_state_lies_and_nowhere_else_and_none_of_it_stays() {
+    let Some(bench) = Bench::new() else { return };
+    let before = bench.node.snapshot();
+    let written = ["/run/podwire-test-trace", "/etc/podwire-test-trace", "/var/lib/cni/podwire-test-trace"];
+    let written = [&written[..], &["/var/podwire-test-trace", "/tmp/podwire-test-trace"]].concat();
+    let elsewhere = folder("trace").join("podwire-test-trace");
+    let fault = format!(
+        "for file in {}; do touch \"$file\" || refuse 5; done\ntouch {} 2>&- && refuse 6\nanother_link\n",
+        written.join(" "),
+        elsewhere.display()
+    );
+    let plugin = broken_plugin(203, &bench.plugin, &fault);
+    let report = bench.report(&plugin, "podwire.conflist", "S2-6.2");
+    assert_eq!(report.of("passed").len(), 1, "{:#?}", report.outcomes);
+    before.assert_unchanged();
+    let stays = written.iter().map(Path::new).chain([elsewhere.as_path()]).find(|path| path.exists());
+    assert_eq!(stays, None);
+}
+
+#[test]
 fn nothing_is_left_when_the_suite_is_killed() {
     let Some(bench) = Bench::new() else { return };
     let processes = Processes::new();
@@ -265,8 +285,11 @@ fn nothing_is_left_when_the_suite_is_killed() {
     let command = || children(started.id()).first().copied();
     let hangs = || processes_below(command()).iter().any(|process| name_of(*process) == "sleep");
     eventually("the plugin hangs", hangs);
+    // They are in a process namespace of the suite's own.
+    let below = processes_below(command());
     kill(command().expect("it runs"));
-    eventually("no process is left", || processes.others().is_empty());
+    eventually("no process is left", || !below.iter().any(|process| is_alive(*process)));
+    assert_eq!(processes.others(), Vec::<u32>::new());
     started.finish();
     before.assert_unchanged();
 }
@@ -278,6 +301,12 @@ fn processes_below(process: Option<u32>) -> Vec<u32> {
     let texts: Vec<String> = threads.into_iter().flatten().flatten().filter_map(children).collect();
     let own = texts.iter().flat_map(|text| text.split_ascii_whitespace()).filter_map(|pid| pid.parse().ok());
     own.flat_map(|child| [vec![child], processes_below(Some(child))].concat()).collect()
+}
+
+/// One that has ended stays visible until its parent asks how, which a namespace's first process need not.
+fn is_alive(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
 }
 
 fn name_of(process: u32) -> String {
