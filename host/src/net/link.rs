@@ -296,6 +296,12 @@ pub fn bridges(socket: &mut Socket) -> Result<Vec<Link>, Error> {
     socket.dump(&question(vec![kind, without_statistics()]), "bridges", decode)
 }
 
+/// All that podwire made.
+pub fn own(socket: &mut Socket) -> Result<Vec<Link>, Error> {
+    let decode = |body: &[u8]| Ok(Some(Link::decode(body)?).filter(|link| link.group == GROUP));
+    socket.dump(&question(vec![without_statistics()]), "links", decode)
+}
+
 /// The ports of a bridge.
 pub fn ports(socket: &mut Socket, bridge: u32) -> Result<Vec<Link>, Error> {
     let of_bridge = |link: &Link| link.master == Some(bridge);

@@ -3,6 +3,8 @@
 //! Synchronous, and of the network namespace in which it was opened, wherever its thread goes. Knows
 //! acknowledgements and dumps; nothing of what the messages mean.
 
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
@@ -11,12 +13,14 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use rustix::buffer::spare_capacity;
+use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netdevice::name_to_index;
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::net::{netlink, recv, send, socket_with};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
+use rustix::net::{netlink, recv, send, sendmsg, socket_with, socketpair};
 
 use super::frame::{Frame, append, frames};
 use super::netfilter::Message;
@@ -320,6 +324,26 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// Leaves it to the kernel to close the socket, one of netfilter's. Whoever closes such a one waits until nobody can
+    /// be using what anybody has just removed from the tables (RCU): some 12 ms, and so does a process that ends with
+    /// one open.
+    ///
+    /// The socket goes into a message that only the message's own receiver could be asked for, and nobody has that:
+    /// the kernel's collector for such things (`unix_gc`) closes it, in a thread of its own. Linux before 6.8 has the
+    /// process do so that makes it necessary, which then waits as it otherwise would.
+    pub(super) fn close_unattended(self) {
+        let pair = socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+        // Without: it is closed here, and waited for.
+        let Ok((sender, receiver)) = pair else { return };
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let files = [receiver.as_fd(), self.file.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&files));
+        let _ = sendmsg(&sender, &[IoSlice::new(&[0])], &mut control, SendFlags::empty());
+        // Before the pair, whose end sets the collector to work: whoever closes the socket last, waits.
+        drop(self);
     }
 
     fn next(&mut self) -> u32 {

@@ -131,11 +131,11 @@ fn a_delegate_hears_of_every_call() {
     chain.del(&pod, &result);
     let line = |command: &str, of: &str| format!("{command} {of} {{\"bridge\"");
     let expected = [
-        line("ADD", "a eth0"),
-        line("CHECK", "a eth0"),
+        line("ADD", "container-a eth0"),
+        line("CHECK", "container-a eth0"),
         line("STATUS", " "),
         line("GC", " "),
-        line("DEL", "a eth0"),
+        line("DEL", "container-a eth0"),
     ];
     assert_eq!(calls(), expected);
 }

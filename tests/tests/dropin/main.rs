@@ -7,6 +7,7 @@ mod bridge;
 mod chained;
 mod import;
 mod ipam;
+mod traffic;
 
 use std::net::IpAddr;
 

@@ -130,7 +130,10 @@ fn forget_request(message: Message) -> Request<Message> {
 pub fn forget(addresses: &[IpAddr]) -> Result<(), Error> {
     let of = |address: &IpAddr| [Selector::begun_by(*address), Selector::answered_by(*address)];
     let selectors: Vec<_> = addresses.iter().flat_map(of).collect();
-    forget_selected(&mut Socket::netfilter()?, &selectors)
+    let mut socket = Socket::netfilter()?;
+    forget_selected(&mut socket, &selectors)?;
+    socket.close_unattended();
+    Ok(())
 }
 
 /// Has the kernel forget what it remembers of a plan's UDP ports: a client that has sent to the node before the

@@ -52,8 +52,8 @@ impl Exempt {
         let (four, six) = (self.set(true), self.set(false));
         let kept = self.blocks.iter().copied().chain(MULTICAST);
         let mut rules = vec![
-            Rule::new().is_ipv4().not_in_set(&four).then(Verdict::Return),
-            Rule::new().is_ipv6().not_in_set(&six).then(Verdict::Return),
+            Rule::new().of_ipv4().not_in_set(&four).then(Verdict::Return),
+            Rule::new().of_ipv6().not_in_set(&six).then(Verdict::Return),
         ];
         rules.extend(kept.map(|block| Rule::new().to(block).then(Verdict::Return)));
         rules.push(Rule::new().masquerade());
@@ -73,4 +73,21 @@ pub(super) fn share(plan: &Checked) -> Option<Share> {
     let exempt = Exempt::new(&plan.traffic.masquerade.as_ref()?.except);
     let elements = plan.addresses.iter().map(|address| exempt.element(address.prefix.addr())).collect();
     Some(Share { part: Part::Masquerade(exempt), role: Role::Own, elements })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(blocks: &[&str]) -> String {
+        Exempt::new(&blocks.iter().map(|block| block.parse().expect("valid")).collect::<Vec<_>>()).name
+    }
+
+    #[test]
+    fn blocks_have_one_name_however_they_are_said() {
+        let both = name(&["10.244.0.0/16", "fd00::/48"]);
+        assert_eq!(name(&["fd00::/48", "10.244.0.1/16", "10.244.0.0/16"]), both);
+        assert_ne!(name(&["10.244.0.0/17", "fd00::/48"]), both);
+        assert_ne!(name(&["10.244.0.0/16"]), both);
+    }
 }

@@ -15,6 +15,7 @@
 
 mod conntrack;
 mod field;
+mod inspect;
 mod loopback;
 mod mapping;
 mod masquerade;
@@ -26,13 +27,13 @@ mod table;
 use ipnet::IpNet;
 use rustix::io::Errno;
 
-use super::inspect::Difference;
 use super::netfilter::GENERIC_HEADER;
 use super::socket::Socket;
 use super::{Error, Refused};
 use crate::plan::Checked;
 
 pub use conntrack::forget;
+pub use inspect::inspect;
 pub use loopback::serve_loopback;
 
 use masquerade::Exempt;
@@ -124,7 +125,13 @@ pub fn apply(plan: &Checked) -> Result<(), Error> {
         return Err(taken(&mut socket, &wanted[refusal.position].element));
     }
     Error::from_refusals(refused)?;
-    conntrack::forget_mapped_ports(&mut socket, plan)
+    if let Err(error) = conntrack::forget_mapped_ports(&mut socket, plan) {
+        // The DEL that follows a failed ADD tries again.
+        let _ = remove(plan);
+        return Err(error);
+    }
+    socket.close_unattended();
+    Ok(())
 }
 
 /// Whether a refusal says that the table or the set is not there.
@@ -175,6 +182,7 @@ pub fn remove(plan: &Checked) -> Result<(), Error> {
             return Error::from_refusals(refused);
         }
         if refused.is_empty() {
+            socket.close_unattended();
             return Ok(());
         }
         left = without_missing(left, &refused);
@@ -197,48 +205,28 @@ fn without_missing(wanted: Vec<Wanted>, refused: &[Refused]) -> Vec<Wanted> {
     there.map(|(_, wanted)| wanted).filter(|wanted| !unclaimed.contains(&wanted.role)).collect()
 }
 
-/// Takes podwire's tables away, with whatever is in them.
+/// Takes podwire's tables away, with whatever is in them. A kernel without nftables has none.
 pub fn remove_all() -> Result<(), Error> {
+    match remove_tables() {
+        Err(Error::Socket { errno: Errno::PROTONOSUPPORT, .. }) => Ok(()),
+        Err(Error::Refused(refused)) if refused.errno == Errno::OPNOTSUPP => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn remove_tables() -> Result<(), Error> {
     let mut socket = Socket::netfilter()?;
     for family in [Family::Inet, Family::Bridge] {
         Error::from_refusals(socket.transact(&[family.remove_table()])?)?;
     }
+    socket.close_unattended();
     Ok(())
-}
-
-/// How the node differs from what [`apply`] made of a plan; empty if it does not.
-pub fn inspect(plan: &Checked) -> Result<Vec<Difference>, Error> {
-    let wanted = wanted(plan);
-    if wanted.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut socket = Socket::netfilter()?;
-    let mut differences = missing_rules(&mut socket, &wanted)?;
-    for Wanted { element, .. } in &wanted {
-        let found = find(&mut socket, element)?;
-        differences.extend(difference(element, found));
-    }
-    Ok(differences)
 }
 
 /// An element's data, if the element is there, and if it has any.
 fn find(socket: &mut Socket, element: &Element) -> Result<Option<Option<Vec<u8>>>, Error> {
     let data = |body: &[u8]| Ok(table::data_of(body.get(GENERIC_HEADER..).unwrap_or_default()));
     socket.get(element.get(), "look an element of a set up", data)
-}
-
-fn difference(element: &Element, found: Option<Option<Vec<u8>>>) -> Option<Difference> {
-    let pod = |data: &[u8]| mapping::pod(data).map_or("something else".to_owned(), |pod| pod.to_string());
-    let (expected, found) = match (&element.data, found) {
-        (_, None) => ("present".to_owned(), "none".to_owned()),
-        (Some(planned), Some(Some(found))) if planned.bytes() != found => (pod(planned.bytes()), pod(&found)),
-        _ => return None,
-    };
-    Some(Difference {
-        what: format!("{} in the nftables set {}", element.name, element.set.path()),
-        expected,
-        found,
-    })
 }
 
 /// Each once.
@@ -250,29 +238,4 @@ fn parts<'a>(wanted: impl IntoIterator<Item = &'a Wanted>) -> impl Iterator<Item
         }
     }
     parts.into_iter()
-}
-
-/// Chains whose rules somebody has added to or taken away.
-fn missing_rules(socket: &mut Socket, wanted: &[Wanted]) -> Result<Vec<Difference>, Error> {
-    let mut differences = Vec::new();
-    for definition in parts(wanted).map(Part::definition) {
-        let chains = socket.dump(&definition.family.list_rules(), "nftables rules", |body| {
-            Ok(table::chain_of(body.get(GENERIC_HEADER..).unwrap_or_default()))
-        })?;
-        for chain in &definition.chains {
-            let found = chains.iter().filter(|name| **name == chain.name).count();
-            if found != chain.rules.len() {
-                differences.push(Difference {
-                    what: format!(
-                        "rules of the nftables chain {} {TABLE} {}",
-                        definition.family.name(),
-                        chain.name
-                    ),
-                    expected: chain.rules.len().to_string(),
-                    found: found.to_string(),
-                });
-            }
-        }
-    }
-    Ok(differences)
 }

@@ -51,7 +51,7 @@ const fn set(name: &'static str, key: &'static [Field], data: &'static [Field]) 
 /// The maps, and the way of a connection through them.
 pub(super) fn definition() -> Definition {
     let chain = |name: &'static str, hook, rules| Chain { name: name.into(), hook, rules };
-    let local = Rule::new().is(Field::DestinationType, &RTN_LOCAL.to_ne_bytes());
+    let local = Rule::new().has(Field::DestinationType, &RTN_LOCAL.to_ne_bytes());
     let to_ports = vec![local.then(Verdict::Goto(HOST_PORTS))];
     let chains = vec![
         chain(HOST_PORTS, None, leading()),
@@ -67,7 +67,7 @@ pub(super) fn definition() -> Definition {
 /// What no map knows goes on as it came, unmarked. So does what is for ::1: the kernel takes no answer to it from a
 /// link, and has no switch for that.
 fn leading() -> Vec<Rule> {
-    let lead = |map, family| Rule::new().is(Field::NetworkProtocol, &[family]).lead(map, family);
+    let lead = |map, family| Rule::new().has(Field::NetworkProtocol, &[family]).lead(map, family);
     vec![
         Rule::new().to(LOOPBACK6).then(Verdict::Return),
         Rule::new().mark(true),
@@ -82,15 +82,15 @@ fn leading() -> Vec<Rule> {
 fn answered_past_the_node() -> Vec<Rule> {
     vec![
         Rule::new().marked(false).then(Verdict::Return),
-        Rule::new().is_ipv4().in_set(&ITSELF4).masquerade(),
-        Rule::new().is_ipv6().in_set(&ITSELF6).masquerade(),
+        Rule::new().of_ipv4().in_set(&ITSELF4).masquerade(),
+        Rule::new().of_ipv6().in_set(&ITSELF6).masquerade(),
         Rule::new().from(LOOPBACK).masquerade(),
     ]
 }
 
 /// [`super::serve_loopback`] has the kernel let such packets in; none but answers to the node may come.
 fn keeping_off_loopback() -> Vec<Rule> {
-    let outside = || Rule::new().is_not(Field::InputIndex, &LOOPBACK_INDEX.to_ne_bytes());
+    let outside = || Rule::new().has_not(Field::InputIndex, &LOOPBACK_INDEX.to_ne_bytes());
     vec![outside().from(LOOPBACK).then(Verdict::Drop), outside().to(LOOPBACK).then(Verdict::Drop)]
 }
 

@@ -96,36 +96,36 @@ impl Rule {
     }
 
     /// The field has this value, or begins with it.
-    pub(super) fn is(self, field: Field, value: &[u8]) -> Self {
+    pub(super) fn has(self, field: Field, value: &[u8]) -> Self {
         self.and(field.load(REGISTER)).compare(NFT_CMP_EQ, value)
     }
 
     /// The field has another value.
-    pub(super) fn is_not(self, field: Field, value: &[u8]) -> Self {
+    pub(super) fn has_not(self, field: Field, value: &[u8]) -> Self {
         self.and(field.load(REGISTER)).compare(NFT_CMP_NEQ, value)
     }
 
-    pub(super) fn is_ipv4(self) -> Self {
-        self.is(Field::NetworkProtocol, &[IPV4])
+    pub(super) fn of_ipv4(self) -> Self {
+        self.has(Field::NetworkProtocol, &[IPV4])
     }
 
-    pub(super) fn is_ipv6(self) -> Self {
-        self.is(Field::NetworkProtocol, &[IPV6])
+    pub(super) fn of_ipv6(self) -> Self {
+        self.has(Field::NetworkProtocol, &[IPV6])
     }
 
     /// It is of the block's family, and comes from there.
     pub(super) fn from(self, block: IpNet) -> Self {
         match block {
-            IpNet::V4(_) => self.is_ipv4().within(Field::Source4, block),
-            IpNet::V6(_) => self.is_ipv6().within(Field::Source6, block),
+            IpNet::V4(_) => self.of_ipv4().within(Field::Source4, block),
+            IpNet::V6(_) => self.of_ipv6().within(Field::Source6, block),
         }
     }
 
     /// It is of the block's family, and goes there.
     pub(super) fn to(self, block: IpNet) -> Self {
         match block {
-            IpNet::V4(_) => self.is_ipv4().within(Field::Destination4, block),
-            IpNet::V6(_) => self.is_ipv6().within(Field::Destination6, block),
+            IpNet::V4(_) => self.of_ipv4().within(Field::Destination4, block),
+            IpNet::V6(_) => self.of_ipv6().within(Field::Destination6, block),
         }
     }
 

@@ -71,20 +71,20 @@ pub(super) fn definition(family: Family) -> Definition {
 /// 5227), and claims nothing.
 fn address_rules(sets: &Sets, family: Family) -> Vec<Rule> {
     let of = |protocol: [u8; 2]| match family {
-        Family::Bridge => Rule::new().is(Field::FrameProtocol, &protocol),
-        Family::Inet if protocol == IPV4 => Rule::new().is_ipv4(),
-        Family::Inet => Rule::new().is_ipv6(),
+        Family::Bridge => Rule::new().has(Field::FrameProtocol, &protocol),
+        Family::Inet if protocol == IPV4 => Rule::new().of_ipv4(),
+        Family::Inet => Rule::new().of_ipv6(),
     };
     let mut rules = vec![
         of(IPV4).in_set(&sets.addresses4).then(Verdict::Return),
         of(IPV6).in_set(&sets.addresses6).then(Verdict::Return),
         of(IPV6).within(Field::Source6, LINK_LOCAL).then(Verdict::Return),
-        of(IPV6).is(Field::Source6, &[0; 16]).then(Verdict::Return),
+        of(IPV6).has(Field::Source6, &[0; 16]).then(Verdict::Return),
     ];
     if family == Family::Bridge {
         let known = of(ARP).fields_in_set(&[Field::InputName, Field::ArpSender], &sets.addresses4);
         rules.push(known.then(Verdict::Return));
-        rules.push(of(ARP).is(Field::ArpSender, &[0; 4]).then(Verdict::Return));
+        rules.push(of(ARP).has(Field::ArpSender, &[0; 4]).then(Verdict::Return));
     }
     rules.push(Rule::new().then(Verdict::Drop));
     rules
