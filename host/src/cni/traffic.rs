@@ -4,15 +4,20 @@ use std::net::IpAddr;
 
 use super::Error;
 use super::json::{Object, Value};
-use crate::plan::{Bandwidth, PortMapping, Protocol, Rate};
+use crate::plan::{Bandwidth, PortMapping, Protocol, Rate, limits};
 
+/// The least rate: the kernel counts bytes.
+const MIN_RATE: u64 = 8;
 /// The largest bucket in bits: the kernel counts its bytes in 32 bits.
 const MAX_BURST: u64 = (u32::MAX as u64) * 8;
 
 /// `portMappings`. One with port 0 on the node asks for nothing: runtimes hand over all of a pod's ports.
 pub(super) fn port_mappings(capabilities: &Object<'_>) -> Result<Vec<PortMapping>, Error> {
-    let mappings = capabilities.each("portMappings", port_mapping)?;
-    Ok(mappings.into_iter().flatten().collect())
+    let mappings: Vec<_> = capabilities.each("portMappings", port_mapping)?.into_iter().flatten().collect();
+    match capabilities.get("portMappings").filter(|_| mappings.len() > limits::PORT_MAPPINGS) {
+        Some(list) => Err(list.invalid(&format!("maps more than {} ports", limits::PORT_MAPPINGS))),
+        None => Ok(mappings),
+    }
 }
 
 fn port_mapping(value: &Value<'_>) -> Result<Option<PortMapping>, Error> {
@@ -73,6 +78,9 @@ fn rate(
         (_, burst) if burst > MAX_BURST => {
             Err(value.invalid(&format!("has a {burst_key} of more than {MAX_BURST} bits (4 GiB)")))
         }
+        (rate, _) if rate < MIN_RATE => {
+            Err(value.invalid(&format!("has a {rate_key} of less than {MIN_RATE} bits a second")))
+        }
         (rate, burst) => Ok(Some(Rate { rate, burst })),
     }
 }
@@ -115,6 +123,18 @@ mod tests {
     }
 
     #[test]
+    fn there_is_an_end_to_ports() {
+        let text = |ports: usize| {
+            let one = |i| format!(r#"{{"hostPort": {}, "containerPort": 80}}"#, i + 1);
+            format!(r#"{{"portMappings": [{}]}}"#, (0..ports).map(one).collect::<Vec<_>>().join(", "))
+        };
+        let most = text(limits::PORT_MAPPINGS);
+        assert_eq!(port_mappings(&object(&most)).map(|all| all.len()), Ok(limits::PORT_MAPPINGS));
+        let error = port_mappings(&object(&text(limits::PORT_MAPPINGS + 1))).expect_err("too many");
+        assert!(error.msg().ends_with("maps more than 256 ports"), "{error}");
+    }
+
+    #[test]
     fn wrong_values_name_their_place() {
         let mapping = |text: &str| port_mappings(&object(text)).expect_err(text);
         let limit = |text: &str| bandwidth(&object(text)).expect_err(text);
@@ -146,6 +166,10 @@ mod tests {
             (
                 limit(r#"{"bandwidth": {"ingressRate": 8, "ingressBurst": 40000000000}}"#),
                 "bandwidth {\"ingressRate\": 8, \"ingressBurst\": 40000000000} has a ingressBurst of more",
+            ),
+            (
+                limit(r#"{"bandwidth": {"egressRate": 7, "egressBurst": 8}}"#),
+                "bandwidth {\"egressRate\": 7, \"egressBurst\": 8} has a egressRate of less than 8",
             ),
             (limit(r#"{"bandwidth": {"egressRate": -1}}"#), "bandwidth.egressRate -1 is not a number"),
         ] {

@@ -318,7 +318,7 @@ fn configure_container(plan: &Checked) -> Result<(), Error> {
     }
     let add = if plan.duplicate_address_detection { address::add_with_detection } else { address::add };
     requests.extend(plan.addresses.iter().map(|planned| add(end, planned.prefix)));
-    requests.extend(container_routes(index, plan).iter().map(route::add));
+    requests.extend(container_routes(index, plan).iter().map(route::append));
     container.apply(&requests)
 }
 

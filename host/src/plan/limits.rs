@@ -13,6 +13,8 @@ pub const BRIDGES: usize = 16;
 pub const NODE_ROUTES: usize = 16_384;
 /// Sysctls of one pod.
 pub const SYSCTLS: usize = 16;
+/// Ports of the node that lead to one pod: what is said of them to the kernel must fit into one message.
+pub const PORT_MAPPINGS: usize = 256;
 /// Ranges of tagged VLANs of a port.
 pub const VLAN_RANGES: usize = 64;
 /// Name servers, search domains, resolver options, each; resolv.conf(5) itself takes three servers.

@@ -3,8 +3,8 @@
 //! The commands really work: run as root on a node that has nothing in their way, they do what
 //! [`crate::net`] does in two messages, and the tests hold one against the other. What they leave out:
 //! podwire's protocol number on addresses, which only later versions of iproute2 can give; the refusal to use a
-//! bridge that somebody else made; the announcement of an address to pods that may remember another owner; and what
-//! else is done with a pod's packets.
+//! bridge that somebody else made; the announcement of an address to pods that may remember another owner; and
+//! masquerade, spoof checks, port mappings and limits, which stand there in words.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -14,7 +14,10 @@ use ipnet::IpNet;
 
 use super::derived::{bridge_addresses, bridge_mac, has_ipv6, newly_paired, routed_addresses};
 use super::marks::{ALIAS, GROUP, PROTOCOL};
-use super::{Address, Bridge, Checked, Dns, NextHop, NodePlan, NodeRoute, PortVlans, Route, Wiring};
+use super::{
+    Address, Bridge, Checked, Dns, Masquerade, NextHop, NodePlan, NodeRoute, PortVlans, Rate, Route, Traffic,
+    Wiring,
+};
 use crate::names::InterfaceName;
 
 /// The script of one ADD. Its argument is the pod's network namespace, by its name below /run/netns.
@@ -38,6 +41,7 @@ pub fn add(plan: &Checked) -> String {
         script.note("the node's way to the pod");
         script.routed(plan);
     }
+    script.traffic(&plan.traffic);
     if let Some(dns) = &plan.dns {
         script.dns(dns);
     }
@@ -215,7 +219,7 @@ impl Script {
         for route in &plan.routes {
             let onlink = if plan.wiring == Wiring::Routed && route.via.is_some() { " onlink" } else { "" };
             let to = to(route);
-            self.line(format_args!("ip -n \"$NETNS\" route add {to} dev {name}{onlink} proto {PROTOCOL}"));
+            self.line(format_args!("ip -n \"$NETNS\" route append {to} dev {name}{onlink} proto {PROTOCOL}"));
         }
     }
 
@@ -244,6 +248,34 @@ impl Script {
     }
 
     /// The runtime's part. In quotes, so that every line remains a comment.
+    /// Said, not done: `nft list table inet podwire` shows what these are.
+    fn traffic(&mut self, traffic: &Traffic) {
+        let Traffic { masquerade, spoof_check, port_mappings, bandwidth } = traffic;
+        if let Some(Masquerade { except }) = masquerade {
+            let except = except.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ");
+            self.note(&format!(
+                "beyond these commands: packets leave with the node's address, but for those to {except}"
+            ));
+        }
+        for (checked, what) in [(spoof_check.mac, "hardware"), (spoof_check.address, "IP")] {
+            if checked {
+                self.note(&format!(
+                    "beyond these commands: packets with another source {what} address are dropped"
+                ));
+            }
+        }
+        for mapping in port_mappings {
+            self.note(&format!("beyond these commands: {mapping}"));
+        }
+        let limits =
+            bandwidth.iter().flat_map(|limits| [("receives", limits.ingress), ("sends", limits.egress)]);
+        for (what, limit) in limits {
+            if let Some(Rate { rate, burst }) = limit {
+                self.note(&format!("beyond these commands: it {what} {rate} bit/s, {burst} bit at once"));
+            }
+        }
+    }
+
     fn dns(&mut self, dns: &Dns) {
         self.note("for the runtime, which writes the pod's resolv.conf(5)");
         for server in &dns.nameservers {

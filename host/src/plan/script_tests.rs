@@ -1,5 +1,6 @@
 use super::*;
 use crate::plan::check::tests::{lecture, request};
+use crate::plan::{Bandwidth, PortMapping, Protocol};
 
 #[test]
 fn an_add_reads_like_the_lectures_script() {
@@ -28,7 +29,7 @@ ip link set dev pw538f587a2365 up
 ip -n \"$NETNS\" link set dev eth0 addrgenmode none
 ip -n \"$NETNS\" link set dev eth0 up
 ip -n \"$NETNS\" address add 10.244.1.2/24 dev eth0
-ip -n \"$NETNS\" route add 0.0.0.0/0 via 10.244.1.1 dev eth0 proto 112
+ip -n \"$NETNS\" route append 0.0.0.0/0 via 10.244.1.1 dev eth0 proto 112
 ";
     assert_eq!(script, expected);
 }
@@ -58,7 +59,7 @@ fn what_a_plan_may_ask_for_besides_is_a_command_each() {
          bridge vlan add vid 10-20 dev pw538f587a2365\n\
          bridge vlan add vid 30 dev pw538f587a2365\n\
          bridge vlan add vid 100 pvid untagged dev pw538f587a2365\n",
-        "route add 10.0.0.0/8 via 10.244.1.1 advmss 1340 table 70000 scope 200 dev eth0 proto 112\n",
+        "route append 10.0.0.0/8 via 10.244.1.1 advmss 1340 table 70000 scope 200 dev eth0 proto 112\n",
     ] {
         assert!(script.contains(expected), "{expected}\n{script}");
     }
@@ -78,4 +79,24 @@ fn what_the_runtime_writes_is_no_command() {
     plan.dns = Some(Dns { nameservers: vec!["10.96.0.10".parse().expect("an address")], ..dns });
     let script = add(&plan);
     assert!(script.ends_with("#   nameserver 10.96.0.10\n#   search \"a\\nreboot\"\n"), "{script}");
+}
+
+#[test]
+fn what_no_command_does_stands_there_in_words() {
+    let (mut asked, mut request) = (lecture(), request());
+    (asked.masquerade, asked.spoof_check.mac) = (true, true);
+    let host_ip = Some("192.0.2.1".parse().expect("valid"));
+    let mapping = PortMapping { protocol: Protocol::Udp, host_ip, host_port: 53, container_port: 5353 };
+    request.port_mappings = vec![mapping];
+    request.bandwidth =
+        Some(Bandwidth { ingress: None, egress: Some(Rate { rate: 8_000_000, burst: 64_000 }) });
+    let script = add(&crate::plan::check::add(&request, asked).expect("keeps every rule"));
+    for expected in [
+        "packets leave with the node's address, but for those to 10.244.0.0/16, fd00::/16\n",
+        "packets with another source hardware address are dropped\n",
+        "udp port 53 of 192.0.2.1 leads to the pod's port 5353\n",
+        "it sends 8000000 bit/s, 64000 bit at once\n",
+    ] {
+        assert!(script.contains(&format!("\n# beyond these commands: {expected}")), "{script}");
+    }
 }

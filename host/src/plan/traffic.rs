@@ -1,5 +1,6 @@
 //! What the node does with a pod's packets beyond carrying them. All of it is off unless somebody asks.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -50,6 +51,18 @@ pub struct PortMapping {
     pub container_port: u16,
 }
 
+impl fmt::Display for PortMapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { protocol, host_ip, host_port, container_port } = self;
+        write!(f, "{protocol} port {host_port} of ")?;
+        match host_ip {
+            Some(address) => write!(f, "{address}")?,
+            None => f.write_str("the node")?,
+        }
+        write!(f, " leads to the pod's port {container_port}")
+    }
+}
+
 /// A protocol that has ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,6 +73,16 @@ pub enum Protocol {
     Udp,
     /// RFC 9260.
     Sctp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        })
+    }
 }
 
 /// Limits to a pod's traffic, as the capability `bandwidth` of CNI's conventions has them.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
@@ -112,6 +112,13 @@ fn write_route(f: &mut fmt::Formatter<'_>, destination: IpNet, hop: Hop) -> fmt:
 pub fn add(route: &Route) -> Request {
     let step = format!("add route {route}");
     Request::new(RouteNetlinkMessage::NewRoute(message(route, PROTOCOL)), NLM_F_CREATE | NLM_F_EXCL, step)
+}
+
+/// Adds a route behind those that are there: what another interface of the pod has to the same destination stays
+/// preferred.
+pub fn append(route: &Route) -> Request {
+    let step = format!("add route {route}");
+    Request::new(RouteNetlinkMessage::NewRoute(message(route, PROTOCOL)), NLM_F_CREATE | NLM_F_APPEND, step)
 }
 
 /// Adds a route as a person would, who wants podwire to leave it alone.

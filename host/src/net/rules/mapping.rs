@@ -83,11 +83,6 @@ pub(super) fn number(protocol: Protocol) -> u8 {
 
 /// "tcp port 8080", "udp port 53 of 192.168.1.11".
 fn name(protocol: Protocol, of_address: Option<IpAddr>, port: u16) -> String {
-    let protocol = match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-    };
     let address = of_address.map(|address| format!(" of {address}")).unwrap_or_default();
     format!("{protocol} port {port}{address}")
 }
