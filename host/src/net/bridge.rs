@@ -1,5 +1,6 @@
 //! A bridge that a plan names: found or made, podwire's own or the operator's, with what the plan gives it.
 
+use ipnet::IpNet;
 use netlink_packet_route::link::{
     InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags,
     LinkHeader, LinkInfo,
@@ -171,9 +172,15 @@ pub(super) fn clear(socket: &mut Socket, found: &Link, plan: &Bridge) -> Result<
     Ok(others.map(|prefix| address::delete(found.interface(), prefix)).collect())
 }
 
-/// The requests that make sure of a bridge's addresses.
-pub fn ensure_addresses(bridge: Interface<'_>, mac: MacAddress, plan: &Bridge) -> Vec<Request> {
-    bridge_addresses(plan, mac).into_iter().map(|prefix| address::ensure(bridge, prefix)).collect()
+/// The requests that make sure of a bridge's addresses, but for those that are known to be there.
+pub fn ensure_addresses(
+    bridge: Interface<'_>,
+    mac: MacAddress,
+    plan: &Bridge,
+    there: &[IpNet],
+) -> Vec<Request> {
+    let missing = bridge_addresses(plan, mac).into_iter().filter(|prefix| !there.contains(prefix));
+    missing.map(|prefix| address::ensure(bridge, prefix)).collect()
 }
 
 /// Gives a bridge back the hardware address that it had before a port was added. Unless somebody has chosen one, the

@@ -63,7 +63,7 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     })
 }
 
-fn link_up(host: &mut Socket, pod: &Namespace, plan: &Checked, found: Option<Link>) -> Result<Wired, Error> {
+fn link_up(host: &mut Socket, pod: &Namespace, plan: &Checked, found: Found) -> Result<Wired, Error> {
     let Prepared { wired, bridge, before } = prepare(host, pod, plan, found)?;
     let master = bridge.as_ref().map(|bridge| bridge.index);
     let index = create_veth(host, pod, plan, wired.mtu, master, before)?;
@@ -76,9 +76,23 @@ fn link_up(host: &mut Socket, pod: &Namespace, plan: &Checked, found: Option<Lin
     Ok(wired)
 }
 
+/// What is there before anything is done.
+struct Found {
+    bridge: Option<Link>,
+    /// Addresses of the node on whose links the pod's addresses are, with their interfaces.
+    links: Vec<(u32, IpNet)>,
+}
+
+impl Found {
+    /// What a bridge is known to carry.
+    fn carried_by(&self, bridge: u32) -> Vec<IpNet> {
+        self.links.iter().filter(|(index, _)| *index == bridge).map(|(_, prefix)| *prefix).collect()
+    }
+}
+
 /// The bridge, if it is there. An error if the node itself has one of the addresses: no lease knows of one that
 /// an operator gave to an interface, or that a bridge still carries from a plan whose pods are gone.
-fn look_around(host: &mut Socket, plan: &Checked) -> Result<Option<Link>, Error> {
+fn look_around(host: &mut Socket, plan: &Checked) -> Result<Found, Error> {
     let addresses = || plan.addresses.iter().map(|address| address.prefix.addr());
     let bridge = match &plan.wiring {
         Wiring::Bridge { bridge, .. } => Some(bridge),
@@ -87,13 +101,17 @@ fn look_around(host: &mut Socket, plan: &Checked) -> Result<Option<Link>, Error>
     let by_name = bridge.map(|bridge| link::by_name(&bridge.name));
     let questions: Vec<_> = addresses().map(route::to).chain(by_name).collect();
     let mut asked = host.ask(&questions)?..;
+    let mut links = Vec::with_capacity(plan.addresses.len());
     for (address, asked) in addresses().zip(&mut asked) {
-        if route::is_local(host, asked)? {
+        let way = route::way(host, asked)?;
+        if way.is_local {
             return Err(Error::AddressOfNode(address));
         }
+        links.extend(way.link);
     }
-    let Some((planned, asked)) = bridge.zip(asked.next()) else { return Ok(None) };
-    link::found(host, asked)?.map(|found| bridge::check(found, planned)).transpose()
+    let Some((planned, asked)) = bridge.zip(asked.next()) else { return Ok(Found { bridge: None, links }) };
+    let bridge = link::found(host, asked)?.map(|found| bridge::check(found, planned)).transpose()?;
+    Ok(Found { bridge, links })
 }
 
 /// What is known before the veth is made.
@@ -105,18 +123,14 @@ struct Prepared {
     before: Vec<Request>,
 }
 
-fn prepare(
-    host: &mut Socket,
-    pod: &Namespace,
-    plan: &Checked,
-    found: Option<Link>,
-) -> Result<Prepared, Error> {
+fn prepare(host: &mut Socket, pod: &Namespace, plan: &Checked, before: Found) -> Result<Prepared, Error> {
     let Wiring::Bridge { bridge: planned, vlans, .. } = &plan.wiring else {
         let wired = Wired { mtu: plan.mtu.unwrap_or(DEFAULT_MTU), bridge: None };
         return Ok(Prepared { wired, bridge: None, before: Vec::new() });
     };
     let filters = if vlans.is_some() { Vlans::Filtered } else { Vlans::Ignored };
-    let found = match found {
+    let carried = before.bridge.as_ref().map(|bridge| before.carried_by(bridge.index)).unwrap_or_default();
+    let found = match before.bridge {
         Some(found) => found,
         None => {
             // What the kernel would say of the veth: no bridge is made for one that cannot be.
@@ -130,7 +144,7 @@ fn prepare(
     let mac = found.hardware_address();
     let mut before = bridge::settle(&found, planned)?;
     before.extend(bridge::clear(host, &found, planned)?);
-    before.extend(bridge::ensure_addresses(found.interface(), mac, planned));
+    before.extend(bridge::ensure_addresses(found.interface(), mac, planned, &carried));
     before.extend(neighbour::correct(found.interface(), plan));
     let mtu = planned.mtu.unwrap_or(found.mtu);
     let bridge = WiredBridge { name: planned.name.clone(), mac, mtu };

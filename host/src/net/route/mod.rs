@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{DecodeError, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, parse_u32};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::address::family;
+use super::frame::attribute;
 use super::socket::{Request, Socket};
 use crate::plan::marks::PROTOCOL;
 
@@ -197,13 +198,40 @@ pub(super) fn to(address: IpAddr) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetRoute(message)
 }
 
-/// What the kernel says to [`to`]: whether the node answers for the address itself, its route being a local one.
-pub(super) fn is_local(socket: &mut Socket, asked: u32) -> Result<bool, Error> {
-    let kind = |body: &[u8]| Ok(RouteHeader::parse(body)?.kind);
-    match socket.answer(asked, "look a route up", kind) {
-        Ok(kind) => Ok(kind == Some(RouteType::Local)),
+/// How the node reaches an address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Way {
+    /// It answers for it itself.
+    pub(super) is_local: bool,
+    /// Over the link of an address of its own: on the interface of that index, that address with the link's prefix.
+    /// IPv6 does not tell.
+    pub(super) link: Option<(u32, IpNet)>,
+}
+
+/// What the kernel says to [`to`].
+pub(super) fn way(socket: &mut Socket, asked: u32) -> Result<Way, Error> {
+    match socket.answer(asked, "look a route up", Way::decode) {
+        Ok(way) => Ok(way.unwrap_or_default()),
         // There is none, or it leads nowhere.
-        Err(Error::Refused(_)) => Ok(false),
+        Err(Error::Refused(_)) => Ok(Way::default()),
         Err(error) => Err(error),
     }
 }
+
+impl Way {
+    fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        let header = RouteHeader::parse(body)?;
+        let value = |kind| attribute(body.get(ROUTE_HEADER..).unwrap_or_default(), kind);
+        let interface = value(RTA_OIF)?.map(|interface| parse_u32(interface.value())).transpose()?;
+        let own = value(RTA_PREFSRC)?.and_then(|own| <[u8; 4]>::try_from(own.value()).ok());
+        let link = own.and_then(|own| IpNet::new(own.into(), header.destination_prefix_length).ok());
+        // The kernel makes one for each address; what somebody else made may say anything.
+        let link = link.filter(|_| header.protocol == RouteProtocol::Kernel);
+        Ok(Self { is_local: header.kind == RouteType::Local, link: interface.zip(link) })
+    }
+}
+
+/// The length of struct rtmsg.
+const ROUTE_HEADER: usize = 12;
+const RTA_OIF: u16 = 4;
+const RTA_PREFSRC: u16 = 7;
