@@ -184,6 +184,8 @@ impl Leases {
             config: r#"{"bridge":"cni0"}"#.to_owned(),
             plan: Checked { host_interface, ..self.plan.clone() },
             pools: vec![pool()],
+            elsewhere: false,
+            delegated: None,
         }
     }
 

@@ -14,12 +14,15 @@
 //! | [`node`] | what is true per node: its configuration, bridges and routes to peers | CNI |
 //! | [`registry`] | installed policies, by name and digest | netlink, leases |
 //! | [`state`] | where everything lies on disk | what it means |
+//! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
 //! | [`names`] | identities that are checked once, when they are made | |
 
 pub mod attachment;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod cni;
+#[cfg(feature = "cli")]
+pub mod conform;
 #[cfg(feature = "cli")]
 pub mod lab;
 pub mod leases;

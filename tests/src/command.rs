@@ -257,6 +257,20 @@ pub fn kill(process: u32) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("a child can be killed");
 }
 
+/// Writes a file, in a folder of the test's own.
+pub fn write_file(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    let mut file = File::create(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    file.write_all(content.as_ref()).expect("there is room");
+}
+
+/// Writes a file that can be run, in a folder of the test's own.
+pub fn write_program(path: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    write_file(path, text);
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the file is the test's own");
+}
+
 /// Whether users without privilege get namespaces here; says so if they do not.
 pub fn nobody_gets_namespaces(node: &Node) -> bool {
     let trial = Podwire { path: "/bin/true".into(), ..Podwire::on(node) };

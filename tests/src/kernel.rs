@@ -162,8 +162,9 @@ pub fn json(arguments: &str) -> Vec<Value> {
     serde_json::from_str(&printed).expect("ip -json prints a JSON array")
 }
 
+/// What a program prints; panics if it fails. Its arguments are split at blanks.
 #[track_caller]
-fn run(program: &str, arguments: &str) -> String {
+pub fn run(program: &str, arguments: &str) -> String {
     let output = Command::new(program).args(arguments.split_ascii_whitespace()).output();
     let Output { status, stdout, stderr } =
         output.unwrap_or_else(|e| panic!("{program}: {e}: scripts/setup installs it"));

@@ -8,6 +8,7 @@
 //! | [`reach`] | whether packets arrive, and from whom | how the way was made |
 //! | [`network`] | network configurations | processes |
 //! | [`plugin`] | one call of a plugin: environment, standard input, what came back | pods' wiring |
+//! | [`chain`] | a list of plugins, run as libcni runs it | what the plugins do |
 //! | [`command`] | the command for people: arguments, what came back; processes of a test's own | networks |
 //! | [`containerd`] | a containerd of the test's own, its image and its CRI | podwire |
 //!
@@ -18,6 +19,7 @@
 //! Whatever cannot be set up panics: a test without its ground is a failed test. The one exception is a
 //! missing privilege, see [`node::Node::enter`].
 
+pub mod chain;
 pub mod command;
 pub mod containerd;
 pub mod kernel;
@@ -26,6 +28,7 @@ pub mod node;
 pub mod plugin;
 pub mod reach;
 
+pub use chain::Chain;
 pub use command::Podwire;
 pub use network::Network;
 pub use node::{Namespace, Node, Pod};

@@ -46,6 +46,21 @@ impl Plugin {
         Self { before, ..self.clone() }
     }
 
+    /// Another plugin, called in the same way.
+    pub fn standing_in(&self, path: &str) -> Self {
+        Self { path: path.into(), ..self.clone() }
+    }
+
+    /// A folder of the node's in which the plugin lies under the name `podwire`, as a runtime looks for it.
+    pub fn folder_with_its_name(&self) -> PathBuf {
+        let folder = PathBuf::from("/run/cni-bin");
+        std::fs::create_dir_all(&folder).expect("/run is the test's own");
+        match std::os::unix::fs::symlink(&self.path, folder.join("podwire")) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => panic!("{error}"),
+            _ => folder,
+        }
+    }
+
     /// The executable file.
     pub fn path(&self) -> &Path {
         &self.path

@@ -187,7 +187,7 @@ fn a_bridged_pod_with_ipv6_is_as_the_script_says() {
 #[test]
 fn a_bridged_pod_with_both_families_is_as_the_script_says() {
     let pools = json!(["10.244.1.0/24", "fd00:10:244:1::/64"]);
-    let config = json!({ "bridge": "pods0", "mtu": 1400, "hairpin": false, "isolated": true });
+    let config = json!({ "bridge": "pods0", "mtu": 1400, "hairpinMode": false, "portIsolation": true });
     assert_same(&network(json!({ "pools": pools, "config": config })), plain);
 }
 

@@ -5,77 +5,85 @@
 //!   route by way of the bridge;
 //! - per peer: a route to each of its pools by way of the peer.
 //!
-//! It owns the choice of addresses; whether a plan may be done is the host's to say.
+//! It has the keys of the reference plugin `bridge`. A network that says by `ipam` where its addresses come
+//! from has that plugin's defaults too: a bridge that is no gateway, and no routes but those of `ipam`.
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | crate root | the answers |
+//! | `keys` | the configuration |
+//! | `addresses` | the choice of addresses |
+//!
+//! Whether a plan may be done is the host's to say.
 
 #![no_std]
 
 extern crate alloc;
 
+mod addresses;
+mod keys;
+
 use alloc::format;
-use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use podwire_sdk::config::check_interface_name;
 use podwire_sdk::{
-    AddPlan, AddRequest, Bridge, BridgePort, Family, IpNet, Leases, NextHop, Node, NodePlan, NodeRequest,
-    Policy, Refusal, log, nth,
+    AddPlan, AddRequest, Address, Family, IpNet, Leases, NextHop, Node, NodePlan, NodeRequest, Policy,
+    Refusal, Route, log, nth,
 };
-use serde::Deserialize;
+
+use addresses::{gateway_of, on_link};
+use keys::{Keys, Network, Settings};
 
 #[cfg(test)]
 mod tests;
 
-/// What the operator may configure.
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Script {
-    /// The bridge's name.
-    bridge: String,
-    /// Of the bridge, and so of the veths, in bytes; none: 1,500, or what the bridge already has.
-    mtu: Option<u32>,
-    /// Whether a pod reaches itself by the address of a service that it backs.
-    hairpin: bool,
-    /// Whether the pods of a node are kept from reaching each other.
-    isolated: bool,
-}
+/// `RT_SCOPE_LINK` of linux/rtnetlink.h: from here on, a destination has no next hop.
+const SCOPE_LINK: u8 = 253;
 
-impl Default for Script {
-    fn default() -> Self {
-        Self { bridge: "cni0".to_string(), mtu: None, hairpin: true, isolated: false }
-    }
-}
+podwire_sdk::export!(Keys);
 
-podwire_sdk::export!(Script);
-
-impl Policy for Script {
+impl Policy for Keys {
     fn check(&self) -> Result<(), Refusal> {
-        check_interface_name("bridge", &self.bridge)?;
-        match self.mtu.filter(|mtu| !(68..=65_535).contains(mtu)) {
-            Some(mtu) => Err(Refusal::invalid_config(format!(
-                "config: mtu {mtu} is out of range: use 68 to 65535 bytes, with IPv6 1280 at least"
-            ))),
-            None => Ok(()),
-        }
+        self.note();
+        // With these defaults nothing is on that is not given: what disagrees does so for every network.
+        self.settings(Network::Reference).map(drop)
     }
 
     fn add(&self, request: &AddRequest, leases: &dyn Leases) -> Result<AddPlan, Refusal> {
-        let bridge = self.bridge(&request.node)?;
-        let port = BridgePort { bridge, hairpin: self.hairpin, isolated: self.isolated };
-        let mut plan = AddPlan::port_of(port);
-        for (address, pool) in addresses(request, leases)? {
-            let gateway = gateway_of(pool)?;
-            plan = plan.address(on_link_of(pool, address), Some(gateway));
-            if !plan.has_default_route(Family::of(gateway)) {
-                plan = plan.default_route(gateway);
-            }
+        let settings = self.settings(Network::of(request))?;
+        let mut addresses = addresses::choose(request, leases)?;
+        if self.disable_container_interface && !addresses.is_empty() {
+            return Err(Refusal::invalid_config(
+                "config: disableContainerInterface is true, but the network has addresses, which an interface that \
+                 is down cannot use: set `ipam` to {}",
+            ));
+        }
+        let mut port = settings.port;
+        if settings.is_gateway {
+            complete_gateways(&mut addresses);
+            port.bridge.addresses = carried(request, &addresses)?;
+        }
+        let mut plan = AddPlan::port_of(port).spoof_check(settings.spoof_check);
+        plan.addresses = addresses;
+        plan.routes = routes(request, &plan.addresses);
+        if settings.is_default_gateway {
+            plan = with_default_routes(plan);
         }
         plan.mac = request.requested_mac.clone();
+        plan.masquerade = self.ip_masq;
+        plan.duplicate_address_detection = self.enabledad;
+        plan.interface_down = self.disable_container_interface;
         Ok(plan)
     }
 
     fn node(&self, request: &NodeRequest) -> Result<NodePlan, Refusal> {
-        let mut plan = NodePlan::default().bridge(self.bridge(&request.node)?);
+        let Settings { is_gateway, port, .. } = self.settings(Network::Native)?;
+        let mut bridge = port.bridge;
+        if is_gateway {
+            bridge.addresses = gateways_of(&request.node)?;
+        }
+        let mut plan = NodePlan::default().bridge(bridge);
         for peer in &request.peers {
             for pool in &peer.pools {
                 let family = Family::of(pool.addr());
@@ -93,70 +101,52 @@ impl Policy for Script {
     }
 }
 
-impl Script {
-    fn bridge(&self, node: &Node) -> Result<Bridge, Refusal> {
-        let carried = |pool: &IpNet| Ok(on_link_of(*pool, gateway_of(*pool)?));
-        let addresses = node.pools.iter().map(carried).collect::<Result<_, Refusal>>()?;
-        Ok(Bridge { name: self.bridge.clone(), addresses, mtu: self.mtu })
+/// The bridge's own addresses: with pools the gateway of each, else those of the pod's addresses.
+fn carried(request: &AddRequest, addresses: &[Address]) -> Result<Vec<IpNet>, Refusal> {
+    if Network::of(request) == Network::Native {
+        return gateways_of(&request.node);
+    }
+    let mut carried = Vec::new();
+    for Address { prefix, gateway } in addresses {
+        // One of another family is the host's to refuse: it is no address's gateway.
+        let gateway = gateway.and_then(|gateway| IpNet::new(gateway, prefix.prefix_len()).ok());
+        carried.extend(gateway.filter(|gateway| !carried.contains(gateway)));
+    }
+    Ok(carried)
+}
+
+fn gateways_of(node: &Node) -> Result<Vec<IpNet>, Refusal> {
+    node.pools.iter().map(|pool| Ok(on_link(*pool, gateway_of(*pool)?))).collect()
+}
+
+/// Not every plugin that lends addresses names one: then it is the first address of the link.
+fn complete_gateways(addresses: &mut [Address]) {
+    for Address { prefix, gateway } in addresses {
+        *gateway = gateway.or_else(|| nth(*prefix, 1));
     }
 }
 
-/// What somebody asked for; and of every family that has pools and of which nobody asked for an address,
-/// the next free one.
-fn addresses(request: &AddRequest, leases: &dyn Leases) -> Result<Vec<(IpAddr, IpNet)>, Refusal> {
-    let asked = request.requested_addresses.iter();
-    let mut chosen =
-        asked.map(|asked| granted(asked.addr(), &request.node, leases)).collect::<Result<Vec<_>, _>>()?;
-    for family in Family::BOTH {
-        let missing = !chosen.iter().any(|(address, _)| Family::of(*address) == family);
-        if missing && request.node.pools_of(family).next().is_some() {
-            chosen.push(next_free(family, &request.node, leases)?);
-        }
-    }
-    Ok(chosen)
-}
-
-fn granted(asked: IpAddr, node: &Node, leases: &dyn Leases) -> Result<(IpAddr, IpNet), Refusal> {
-    let denied = |why| Refusal::denied(format!("requested address {asked} {why}: ask for another, or none"));
-    let Some(pool) = node.pool_with(asked) else {
-        let pools: Vec<_> = node.pools.iter().map(IpNet::to_string).collect();
-        return Err(denied(format!("is in no pool of node {}, which has {}", node.name, pools.join(", "))));
+/// What the network configuration asks for, with next hops.
+fn routes(request: &AddRequest, addresses: &[Address]) -> Vec<Route> {
+    let gateway = |family| {
+        let first = addresses.iter().find(|address| Family::of(address.prefix.addr()) == family);
+        first.and_then(|address| address.gateway)
     };
-    if asked == gateway_of(pool)? {
-        return Err(denied(format!("is the bridge's own, the gateway of {pool}")));
-    }
-    match leases.holder_of(asked) {
-        Some(holder) => Err(denied(format!("is held by {holder}"))),
-        None => Ok((asked, pool)),
-    }
+    let complete = |route: &Route| {
+        let on_link = route.scope.is_some_and(|scope| scope >= SCOPE_LINK);
+        let missing = || gateway(Family::of(route.destination.addr())).filter(|_| !on_link);
+        Route { via: route.via.or_else(missing), ..*route }
+    };
+    request.requested_routes.iter().map(complete).collect()
 }
 
-fn next_free(family: Family, node: &Node, leases: &dyn Leases) -> Result<(IpAddr, IpNet), Refusal> {
-    for pool in node.pools_of(family) {
-        if let Some(address) = leases.next_free(pool, &[gateway_of(pool)?]) {
-            return Ok((address, pool));
+/// By way of the gateways, for the families that have no default route.
+fn with_default_routes(mut plan: AddPlan) -> AddPlan {
+    let gateways: Vec<IpAddr> = plan.addresses.iter().filter_map(|address| address.gateway).collect();
+    for gateway in gateways {
+        if !plan.has_default_route(Family::of(gateway)) {
+            plan = plan.default_route(gateway);
         }
     }
-    let full = |pool| format!("{pool} ({} held)", leases.taken(pool));
-    let full: Vec<_> = node.pools_of(family).map(full).collect();
-    Err(Refusal::exhausted(format!(
-        "no {family} address is left in {} on node {}: delete pods, or give the node another pool",
-        full.join(", "),
-        node.name
-    )))
-}
-
-/// The first address after the network address.
-fn gateway_of(pool: IpNet) -> Result<IpAddr, Refusal> {
-    // Beside the network address and the gateway there must be room for a pod, and in IPv4 for broadcast.
-    let longest = pool.max_prefix_len() - 2;
-    nth(pool, 1).filter(|_| pool.prefix_len() <= longest).ok_or_else(|| {
-        Refusal::invalid_config(format!(
-            "pool {pool} is too small for a bridge and a pod: give the node a /{longest} or a larger one"
-        ))
-    })
-}
-
-fn on_link_of(pool: IpNet, address: IpAddr) -> IpNet {
-    IpNet::new(address, pool.prefix_len()).expect("an address has the family of the pool that holds it")
+    plan
 }

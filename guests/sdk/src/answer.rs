@@ -20,6 +20,19 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// Less is preferred.
     pub metric: Option<u32>,
+    /// The largest TCP segment that is told to the other side, in bytes.
+    pub advmss: Option<u32>,
+    /// The routing table; none: the main table.
+    pub table: Option<u32>,
+    /// How far the destination is (`rtm_scope`); none: on the link without a next hop, else anywhere.
+    pub scope: Option<u8>,
+}
+
+impl Route {
+    /// With nothing said but where it leads.
+    pub fn to(destination: IpNet, via: Option<IpAddr>) -> Self {
+        Self { destination, via, mtu: None, metric: None, advmss: None, table: None, scope: None }
+    }
 }
 
 /// An address of the container's interface.
@@ -40,6 +53,28 @@ pub struct Bridge {
     pub addresses: Vec<IpNet>,
     /// In bytes; none: 1,500 when it is created, else as it is.
     pub mtu: Option<u32>,
+    /// Whether it takes in frames for whatever hardware address. Not together with a port's hairpin.
+    pub promiscuous: bool,
+    /// Whether it loses other addresses that stand in the way of these.
+    pub exclusive: bool,
+}
+
+impl Bridge {
+    /// One without addresses, as the kernel makes it.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), addresses: Vec::new(), mtu: None, promiscuous: false, exclusive: false }
+    }
+}
+
+/// The VLANs of a bridge's port (IEEE 802.1Q), each 1 to 4,094.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortVlans {
+    /// Of the frames without a tag.
+    pub native: u16,
+    /// First and last of ranges whose frames pass with their tag.
+    pub tagged: Vec<(u16, u16)>,
+    /// Whether frames of VLAN 1, which the kernel gives to every port, pass too.
+    pub keep_default: bool,
 }
 
 /// A port of a bridge.
@@ -52,6 +87,24 @@ pub struct BridgePort {
     pub hairpin: bool,
     /// Isolated ports reach the bridge, but not each other.
     pub isolated: bool,
+    /// None: the bridge does not filter by VLAN, or the port is in the bridge's default VLAN.
+    pub vlans: Option<PortVlans>,
+}
+
+impl BridgePort {
+    /// A port as the kernel makes it.
+    pub fn of(bridge: Bridge) -> Self {
+        Self { bridge, hairpin: false, isolated: false, vlans: None }
+    }
+}
+
+/// What a container must not pretend.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpoofCheck {
+    /// Another source hardware address than the plan's.
+    pub mac: bool,
+    /// Another source address than one of the plan's.
+    pub address: bool,
 }
 
 /// How the host's end of the container's veth is connected.
@@ -96,6 +149,14 @@ pub struct AddPlan {
     pub dns: Option<Dns>,
     /// Names and values, for the container's network namespace.
     pub sysctls: Vec<(String, String)>,
+    /// Whether the pod's packets leave the cluster's blocks with the node's own address.
+    pub masquerade: bool,
+    /// What the container must not pretend.
+    pub spoof_check: SpoofCheck,
+    /// Whether the kernel first asks the link for each IPv6 address if somebody has it already.
+    pub duplicate_address_detection: bool,
+    /// Whether the container's interface is left down. Not with addresses.
+    pub interface_down: bool,
     /// Keys of later versions: a host refuses one that it does not know.
     pub extra: Vec<(String, String)>,
 }
@@ -121,6 +182,10 @@ impl AddPlan {
             mtu: None,
             dns: None,
             sysctls: Vec::new(),
+            masquerade: false,
+            spoof_check: SpoofCheck::default(),
+            duplicate_address_detection: false,
+            interface_down: false,
             extra: Vec::new(),
         }
     }
@@ -132,19 +197,43 @@ impl AddPlan {
     }
 
     /// Adds a route to the container.
-    pub fn route(mut self, destination: IpNet, via: Option<IpAddr>) -> Self {
-        self.routes.push(Route { destination, via, mtu: None, metric: None });
+    pub fn route(mut self, route: Route) -> Self {
+        self.routes.push(route);
         self
     }
 
     /// Adds the default route of the next hop's family to the container.
     pub fn default_route(self, via: IpAddr) -> Self {
-        self.route(Family::of(via).everything(), Some(via))
+        self.route(Route::to(Family::of(via).everything(), Some(via)))
     }
 
-    /// Whether it has a default route of a family.
+    /// Whether it has a default route of a family, by way of a next hop.
     pub fn has_default_route(&self, family: Family) -> bool {
-        self.routes.iter().any(|route| route.destination == family.everything())
+        self.routes.iter().any(|route| route.destination == family.everything() && route.via.is_some())
+    }
+
+    /// Gives the node's own address to packets that leave the cluster's blocks.
+    pub fn masquerade(mut self) -> Self {
+        self.masquerade = true;
+        self
+    }
+
+    /// Stops what the container pretends.
+    pub fn spoof_check(mut self, check: SpoofCheck) -> Self {
+        self.spoof_check = check;
+        self
+    }
+
+    /// Lets the kernel ask the link for IPv6 addresses before it uses them.
+    pub fn duplicate_address_detection(mut self) -> Self {
+        self.duplicate_address_detection = true;
+        self
+    }
+
+    /// Leaves the container's interface down.
+    pub fn interface_down(mut self) -> Self {
+        self.interface_down = true;
+        self
     }
 
     /// Sets a sysctl in the container's network namespace.

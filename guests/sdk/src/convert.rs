@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use crate::raw::types as wit;
 use crate::{
-    AddPlan, AddRequest, Address, Bridge, BridgePort, DelRequest, Dns, NextHop, Node, NodePlan, NodeRequest,
-    NodeRoute, Peer, Pod, Refusal, RefusalReason, Release, Route, Wiring,
+    AddPlan, AddRequest, Address, AddressRange, Bridge, BridgePort, DelRequest, Dns, NextHop, Node, NodePlan,
+    NodeRequest, NodeRoute, Peer, Pod, PortVlans, Refusal, RefusalReason, Release, Route, SpoofCheck, Wiring,
 };
 
 fn all<T, U: From<T>>(list: Vec<T>) -> Vec<U> {
@@ -69,6 +69,31 @@ impl From<wit::Pod> for Pod {
     }
 }
 
+impl From<wit::AddressRange> for AddressRange {
+    fn from(range: wit::AddressRange) -> Self {
+        Self {
+            subnet: range.subnet.into(),
+            first: range.first.into(),
+            last: range.last.into(),
+            gateway: range.gateway.map(Into::into),
+        }
+    }
+}
+
+impl From<wit::Route> for Route {
+    fn from(route: wit::Route) -> Self {
+        Self {
+            destination: route.destination.into(),
+            via: route.via.map(Into::into),
+            mtu: route.mtu,
+            metric: route.metric,
+            advmss: route.advmss,
+            table: route.table,
+            scope: route.scope,
+        }
+    }
+}
+
 impl From<wit::AddRequest> for AddRequest {
     fn from(request: wit::AddRequest) -> Self {
         Self {
@@ -79,6 +104,8 @@ impl From<wit::AddRequest> for AddRequest {
             node: request.node.into(),
             requested_addresses: all(request.requested_addresses),
             requested_mac: request.requested_mac,
+            range_sets: request.range_sets.map(|sets| sets.into_iter().map(all).collect()),
+            requested_routes: all(request.requested_routes),
             extra: request.extra,
         }
     }
@@ -109,6 +136,9 @@ impl From<Route> for wit::Route {
             via: route.via.map(Into::into),
             mtu: route.mtu,
             metric: route.metric,
+            advmss: route.advmss,
+            table: route.table,
+            scope: route.scope,
         }
     }
 }
@@ -121,13 +151,29 @@ impl From<Address> for wit::Address {
 
 impl From<Bridge> for wit::Bridge {
     fn from(bridge: Bridge) -> Self {
-        Self { name: bridge.name, addresses: all(bridge.addresses), mtu: bridge.mtu }
+        let Bridge { name, addresses, mtu, promiscuous, exclusive } = bridge;
+        Self { name, addresses: all(addresses), mtu, promiscuous, exclusive }
+    }
+}
+
+impl From<PortVlans> for wit::PortVlans {
+    fn from(vlans: PortVlans) -> Self {
+        let PortVlans { native, tagged, keep_default } = vlans;
+        Self { native, tagged, keep_default }
     }
 }
 
 impl From<BridgePort> for wit::BridgePort {
     fn from(port: BridgePort) -> Self {
-        Self { bridge: port.bridge.into(), hairpin: port.hairpin, isolated: port.isolated }
+        let BridgePort { bridge, hairpin, isolated, vlans } = port;
+        Self { bridge: bridge.into(), hairpin, isolated, vlans: vlans.map(Into::into) }
+    }
+}
+
+impl From<SpoofCheck> for wit::SpoofCheck {
+    fn from(check: SpoofCheck) -> Self {
+        let chosen = |chosen, flag| if chosen { flag } else { Self::empty() };
+        chosen(check.mac, Self::MAC) | chosen(check.address, Self::ADDRESS)
     }
 }
 
@@ -158,6 +204,10 @@ impl From<AddPlan> for wit::AddPlan {
             mtu: plan.mtu,
             dns: plan.dns.map(Into::into),
             sysctls: plan.sysctls,
+            masquerade: plan.masquerade,
+            spoof_check: plan.spoof_check.into(),
+            duplicate_address_detection: plan.duplicate_address_detection,
+            interface_down: plan.interface_down,
             extra: plan.extra,
         }
     }
@@ -204,14 +254,21 @@ impl From<RefusalReason> for wit::RefusalReason {
     }
 }
 
+/// The host takes no longer message of a refusal, in bytes.
+const MESSAGE: usize = 1_024;
+
 impl From<Refusal> for wit::Refusal {
     fn from(refusal: Refusal) -> Self {
-        Self { reason: refusal.reason.into(), message: refusal.message }
+        let Refusal { reason, mut message } = refusal;
+        message.truncate(message.floor_char_boundary(MESSAGE));
+        Self { reason: reason.into(), message }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::{String, ToString as _};
+
     use super::*;
 
     #[test]
@@ -224,5 +281,22 @@ mod tests {
             panic!("an IPv4 address became an IPv6 one");
         };
         assert_eq!(octets, (10, 244, 1, 2), "in the order in which they are written");
+    }
+
+    #[test]
+    fn spoof_checks_are_the_contracts_flags() {
+        for (mac, address) in [(false, false), (true, false), (false, true), (true, true)] {
+            let flags = wit::SpoofCheck::from(SpoofCheck { mac, address });
+            assert_eq!(flags.contains(wit::SpoofCheck::MAC), mac);
+            assert_eq!(flags.contains(wit::SpoofCheck::ADDRESS), address);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_as_long_as_the_host_takes_it() {
+        let of = |message: String| wit::Refusal::from(Refusal::denied(message)).message;
+        assert_eq!(of("x".repeat(MESSAGE)).len(), MESSAGE);
+        assert_eq!(of("ä".repeat(MESSAGE)), "ä".repeat(MESSAGE / 2));
+        assert_eq!(of("x".to_string() + &"ä".repeat(MESSAGE)).len(), MESSAGE - 1);
     }
 }

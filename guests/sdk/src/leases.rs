@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{after, raw};
+use crate::{AddressRange, after, raw};
 
 /// The attachment that holds an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,30 @@ pub trait Leases {
             start = after(block, free);
         }
         None
+    }
+
+    /// The address of a range whose turn it is, free or not: the one after that which was handed out last. If
+    /// nobody asked for a certain one, it has been held, or has rested, for the longest time.
+    fn turn_in(&self, range: &AddressRange) -> IpAddr {
+        if range.first == range.last {
+            // The host would remember it for nothing.
+            return range.first;
+        }
+        let last = self.last_taken(range.block()).filter(|last| range.contains(*last));
+        last.map_or(range.first, |last| range.after(last))
+    }
+
+    /// The next free address of a range, going round in it: as [`next_free`](Leases::next_free) does in a
+    /// block. Never its gateway.
+    fn next_free_in(&self, range: &AddressRange) -> Option<IpAddr> {
+        // The host goes round the subnet: where that leads out of the range, the search begins at its first.
+        [self.turn_in(range), range.first].into_iter().find_map(|start| {
+            let mut free = self.first_free(range.subnet, Some(start))?;
+            if range.gateway == Some(free) {
+                free = self.first_free(range.subnet, Some(range.after(free)))?;
+            }
+            (range.contains(free) && range.gateway != Some(free)).then_some(free)
+        })
     }
 }
 

@@ -54,6 +54,7 @@ mod convert;
 mod leases;
 pub mod log;
 mod policy;
+mod range;
 pub mod raw;
 mod refusal;
 mod request;
@@ -64,11 +65,13 @@ pub mod testing;
 
 pub use address::{Family, after, contains, nth};
 pub use answer::{
-    AddPlan, Address, Bridge, BridgePort, Dns, NextHop, NodePlan, NodeRoute, Release, Route, Wiring,
+    AddPlan, Address, Bridge, BridgePort, Dns, NextHop, NodePlan, NodeRoute, PortVlans, Release, Route,
+    SpoofCheck, Wiring,
 };
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use leases::{Holder, Leases};
 pub use policy::{Component, Policy};
+pub use range::AddressRange;
 pub use refusal::{Refusal, RefusalReason};
 pub use request::{AddRequest, DelRequest, Node, NodeRequest, Peer, Pod};
 

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{Family, contains};
+use crate::{AddressRange, Family, Route, contains};
 
 /// The node on which the policy runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +88,12 @@ pub struct AddRequest {
     pub requested_addresses: Vec<IpNet>,
     /// A hardware address that somebody asked for.
     pub requested_mac: Option<String>,
+    /// Where the addresses shall come from: one of each set, whose ranges are tried in turn. None: the policy
+    /// chooses from the node's pools. Empty: no address is wanted.
+    pub range_sets: Option<Vec<Vec<AddressRange>>>,
+    /// Routes that the network configuration asks for. One without a next hop leads to the gateway of the
+    /// first address of its family.
+    pub requested_routes: Vec<Route>,
     /// Facts that later hosts know.
     pub extra: Vec<(String, String)>,
 }

@@ -10,7 +10,7 @@ use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{AddPlan, AddRequest, Holder, Leases, Node, after};
+use crate::{AddPlan, AddRequest, AddressRange, Holder, Leases, Node, after, nth};
 
 /// A lease database in memory, which answers as the host's does, but keeps no gateways back.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +92,16 @@ pub fn prefixes(texts: &[&str]) -> Vec<IpNet> {
     texts.iter().map(prefix).collect()
 }
 
+/// A range of a subnet, whose gateway is the first address after the network address.
+///
+/// # Panics
+/// If a text is no block or no address.
+pub fn range(subnet: &str, first: &str, last: &str) -> AddressRange {
+    let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+    let subnet = subnet.parse().expect("a block");
+    AddressRange { subnet, first: address(first), last: address(last), gateway: nth(subnet, 1) }
+}
+
 /// Node `n1`, with these pools, in a cluster of 10.244.0.0/16 and fd00:10:244::/48.
 pub fn node(pools: &[&str]) -> Node {
     Node {
@@ -112,6 +122,8 @@ pub fn add_request(container_id: &str, pools: &[&str]) -> AddRequest {
         node: node(pools),
         requested_addresses: Vec::new(),
         requested_mac: None,
+        range_sets: None,
+        requested_routes: Vec::new(),
         extra: Vec::new(),
     }
 }
@@ -169,5 +181,83 @@ mod tests {
         let leases = held(&["10.244.1.3", "10.244.1.4", "10.244.1.5"]);
         assert_eq!(next(&leases).as_deref(), Some("10.244.1.2"), "beyond both that are kept back");
         assert_eq!(next(&held(&["10.244.1.2", "10.244.1.3", "10.244.1.4", "10.244.1.5"])), None);
+    }
+
+    #[test]
+    fn a_range_goes_round_in_itself() {
+        let part = range("10.244.1.0/24", "10.244.1.5", "10.244.1.7");
+        let next = |leases: &FakeLeases| leases.next_free_in(&part).map(|a| a.to_string());
+        assert_eq!(next(&held(&[])).as_deref(), Some("10.244.1.5"));
+        assert_eq!(next(&held(&["10.244.1.5", "10.244.1.6"])).as_deref(), Some("10.244.1.7"));
+        let mut leases = held(&["10.244.1.5", "10.244.1.6", "10.244.1.7"]);
+        assert_eq!(next(&leases), None, "the rest of the subnet is free, and not of the range");
+        leases.release("10.244.1.6".parse().expect("an address"));
+        assert_eq!(next(&leases).as_deref(), Some("10.244.1.6"), "from the beginning again");
+        let mut leases = held(&["10.244.1.7", "10.244.1.5", "10.244.1.6"]);
+        leases.release("10.244.1.5".parse().expect("an address"));
+        assert_eq!(next(&leases).as_deref(), Some("10.244.1.5"), "beyond the range there are free ones, too");
+        let mut leases = held(&["10.244.1.5", "10.244.1.77"]);
+        leases.release("10.244.1.5".parse().expect("an address"));
+        assert_eq!(next(&leases).as_deref(), Some("10.244.1.6"), "others are remembered apart");
+    }
+
+    #[test]
+    fn a_range_keeps_its_gateway_back() {
+        let next = |first, last, gateway: &str, taken: &[&str]| {
+            let gateway = gateway.parse().ok();
+            let range = AddressRange { gateway, ..range("10.244.1.0/29", first, last) };
+            held(taken).next_free_in(&range).map(|a| a.to_string())
+        };
+        let free = |address: &str| Some(address.to_string());
+        assert_eq!(next("10.244.1.1", "10.244.1.6", "10.244.1.1", &[]), free("10.244.1.2"));
+        assert_eq!(next("10.244.1.1", "10.244.1.6", "10.244.1.3", &["10.244.1.2"]), free("10.244.1.4"));
+        assert_eq!(next("10.244.1.5", "10.244.1.6", "10.244.1.6", &["10.244.1.5"]), None);
+        assert_eq!(next("10.244.1.6", "10.244.1.6", "10.244.1.6", &[]), None);
+        let all_others = ["10.244.1.1", "10.244.1.2", "10.244.1.4", "10.244.1.5", "10.244.1.6"];
+        assert_eq!(next("10.244.1.1", "10.244.1.6", "10.244.1.3", &all_others), None);
+    }
+
+    /// What a call of the host costs is the host's; how many there are is ours.
+    #[test]
+    fn a_full_range_takes_few_questions() {
+        struct Counted(FakeLeases, core::cell::Cell<u32>);
+        impl Counted {
+            fn ask(&self) -> &FakeLeases {
+                self.1.set(self.1.get() + 1);
+                &self.0
+            }
+        }
+        impl Leases for Counted {
+            fn holder_of(&self, address: IpAddr) -> Option<Holder> {
+                self.ask().holder_of(address)
+            }
+            fn first_free(&self, block: IpNet, start: Option<IpAddr>) -> Option<IpAddr> {
+                self.ask().first_free(block, start)
+            }
+            fn last_taken(&self, block: IpNet) -> Option<IpAddr> {
+                self.ask().last_taken(block)
+            }
+            fn taken(&self, block: IpNet) -> u64 {
+                self.ask().taken(block)
+            }
+        }
+        let whole = range("10.244.0.0/16", "10.244.0.1", "10.244.255.254");
+        let mut leases = FakeLeases::new();
+        let holder = Holder { network: "n".into(), container_id: "c".into(), ifname: "e".into(), pod: None };
+        let free = "10.244.128.0".parse().expect("an address");
+        let mut address = whole.after(free);
+        while address != free {
+            leases.take(address, holder.clone());
+            address = whole.after(address);
+        }
+        let counted = Counted(leases, 0.into());
+        assert_eq!(counted.next_free_in(&whole), Some(free));
+        assert!(counted.1.get() <= 3, "{} questions", counted.1.get());
+        let counted = Counted(FakeLeases::new(), 0.into());
+        assert_eq!(
+            counted.next_free_in(&range("10.244.0.0/16", "10.244.0.7", "10.244.0.7")).iter().count(),
+            1
+        );
+        assert_eq!(counted.1.get(), 1, "in one address nothing goes round");
     }
 }

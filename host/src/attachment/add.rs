@@ -4,27 +4,71 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::deciding::Deciding;
+use super::delegate::Delegate;
 use super::error::decided_by;
-use crate::cni::{self, AddResult, Code, Error, Facts};
-use crate::leases::{Attachment, Intent, NetworkNamespace, Store, Transaction};
+use super::import;
+use super::source::Source;
+use crate::cni::{self, AddResult, Code, Error, Facts, Input, Ipam, Role};
+use crate::leases::{Attachment, Delegated, Intent, NetworkNamespace, Store, Transaction, Turn};
 use crate::net::namespace::Namespace;
 use crate::net::{self, Wired};
 use crate::node::config::Settings;
-use crate::plan::AddRequest;
+use crate::plan::{AddRequest, Dns};
 use crate::registry::{Installed, Registry};
 use crate::state::State;
 
-pub(super) fn add(state: &State, request: &cni::Add) -> Result<String, Error> {
+pub(super) fn add(state: &State, input: &Input, request: &cni::Add) -> Result<String, Error> {
+    let Ipam::Delegate(plugin) = &request.configuration.ipam else {
+        return attach(state, request, Source::read(&request.configuration.ipam)?, None);
+    };
+    let delegate = Delegate::new(plugin, input)?;
+    let source = Source::lent(&delegate.add(request.configuration.version)?);
+    attach(state, request, source, Some(delegate.on_record())).map_err(|error| delegate.take_back(error))
+}
+
+fn attach(
+    state: &State,
+    request: &cni::Add,
+    mut source: Source,
+    delegated: Option<Delegated>,
+) -> Result<String, Error> {
+    let dns = request.configuration.dns.clone().or(source.dns.take());
+    if request.configuration.role == Role::Ipam {
+        let nobodys = NetworkNamespace { path: request.netns.clone(), device: 0, inode: 0 };
+        let reserved = reserve(state, request, &source, delegated, nobodys)?;
+        let result = AddResult::of_addresses(&reserved.attachment.intent.plan, dns.as_ref());
+        return Ok(result.to_json(request.configuration.version, None));
+    }
     let pod = container_namespace(&request.netns, request.netns_override)?;
-    let settings = Settings::read(&state.node_config())?;
-    let deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load)?;
-    let asked = deciding.question(&settings, request)?;
-    let store = Store::open(&state.leases_dir())?;
-    let _turn = store.turn(&request.attachment)?;
-    let attachment = decide(deciding, &store, asked, namespace_of(&request.netns, &pod))?;
+    let Reserved { store, attachment, _turn } =
+        reserve(state, request, &source, delegated, namespace_of(&request.netns, &pod))?;
     let wired =
         net::wire(&pod, &attachment.intent.plan).map_err(|error| give_back(&store, &attachment, error))?;
-    Ok(result(request, &attachment, &wired))
+    Ok(result(request, dns.as_ref(), &attachment, &wired))
+}
+
+/// What is decided and on record, and whose turn it is until it is done.
+struct Reserved {
+    attachment: Attachment,
+    _turn: Turn,
+    store: Store,
+}
+
+fn reserve(
+    state: &State,
+    request: &cni::Add,
+    source: &Source,
+    delegated: Option<Delegated>,
+    netns: NetworkNamespace,
+) -> Result<Reserved, Error> {
+    let settings = Settings::read(&state.node_config())?;
+    let deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load)?;
+    let asked = deciding.question(&settings, request, source)?;
+    let store = Store::open(&state.leases_dir())?;
+    let turn = store.turn(&request.attachment)?;
+    import::host_local(&store, &request.configuration, deciding.installed())?;
+    let attachment = decide(deciding, &store, request, asked, (netns, delegated))?;
+    Ok(Reserved { attachment, _turn: turn, store })
 }
 
 /// Opened once, so that everything that follows happens to the same one.
@@ -47,13 +91,17 @@ fn namespace_of(path: &Path, namespace: &Namespace) -> NetworkNamespace {
     NetworkNamespace { path: path.to_owned(), device: id.device, inode: id.inode }
 }
 
+/// What is on record beside the plan: where the interface shall be, and who gave the addresses.
+type Beside = (NetworkNamespace, Option<Delegated>);
+
 fn decide(
     mut deciding: Deciding<Transaction>,
     store: &Store,
+    request: &cni::Add,
     asked: AddRequest,
-    netns: NetworkNamespace,
+    beside: Beside,
 ) -> Result<Attachment, Error> {
-    let decided = record(&mut deciding, store, asked, netns);
+    let decided = record(&mut deciding, store, request, asked, beside);
     // Not before: whoever is slow to read it would keep every other ADD waiting for the database.
     deciding.say();
     deciding.end();
@@ -64,14 +112,16 @@ fn decide(
 fn record(
     deciding: &mut Deciding<Transaction>,
     store: &Store,
+    request: &cni::Add,
     asked: AddRequest,
-    netns: NetworkNamespace,
+    (netns, delegated): Beside,
 ) -> Result<Attachment, Error> {
     let transaction = store.transaction()?;
     if let Some(there) = transaction.attachment(&asked.attachment)? {
         return Err(already_there(&there));
     }
     let (plan, mut transaction) = deciding.ask(&asked, transaction)?;
+    cni::sayable(request.configuration.version, &plan, request.previous.as_ref())?;
     let Installed { name, digest, .. } = deciding.installed();
     let intent = Intent {
         attachment: asked.attachment,
@@ -83,6 +133,8 @@ fn record(
         config: asked.config,
         plan,
         pools: asked.node.pools,
+        elsewhere: request.configuration.role == Role::Ipam,
+        delegated,
     };
     let attachment = transaction
         .reserve(intent)
@@ -118,12 +170,12 @@ fn release(store: &Store, attachment: &Attachment) -> Result<(), crate::leases::
     transaction.commit()
 }
 
-fn result(request: &cni::Add, attachment: &Attachment, wired: &Wired) -> String {
+fn result(request: &cni::Add, dns: Option<&Dns>, attachment: &Attachment, wired: &Wired) -> String {
     let facts = Facts {
         netns: &request.netns,
         mtu: wired.mtu,
         bridge: wired.bridge.as_ref().map(|bridge| (bridge.mac, bridge.mtu)),
     };
-    let result = AddResult::new(&attachment.intent.plan, &facts, request.configuration.dns.as_ref());
+    let result = AddResult::new(&attachment.intent.plan, &facts, dns);
     result.to_json(request.configuration.version, request.previous.as_ref())
 }

@@ -1,14 +1,14 @@
 //! CHECK: the kernel is compared with what is on record, and with the result that the runtime has.
 
 use super::add::container_namespace;
-use crate::cni::{self, Code, Error};
-use crate::leases::{Attachment, Store};
-use crate::net::{self, namespace::Namespace};
+use super::delegate::Delegate;
+use crate::cni::{self, Code, Error, Input};
+use crate::leases::{Attachment, Intent, Store};
+use crate::net;
 use crate::plan::Checked;
 use crate::state::State;
 
-pub(super) fn check(state: &State, request: &cni::Check) -> Result<(), Error> {
-    let pod = container_namespace(&request.netns, request.netns_override)?;
+pub(super) fn check(state: &State, input: &Input, request: &cni::Check) -> Result<(), Error> {
     let store = Store::open_existing(&state.leases_dir())?;
     let on_record = match store {
         Some(store) => store.snapshot()?.attachment(&request.attachment)?,
@@ -19,14 +19,29 @@ pub(super) fn check(state: &State, request: &cni::Check) -> Result<(), Error> {
             format!("{} is not on record: it was deleted, or the node has booted since", request.attachment);
         Error::new(Code::CHECK_DIFFERS, what)
     })?;
-    let mut found = of_record(request, &attachment, &pod);
-    found.extend(
-        net::inspect(&pod, &expected(request, attachment.intent.plan))?.iter().map(ToString::to_string),
-    );
+    if let Some(delegated) = &attachment.intent.delegated {
+        Delegate::of(&attachment, delegated, input)?.pass_on("CHECK")?;
+    }
+    let mut found = of_record(request, &attachment);
+    if !attachment.intent.elsewhere {
+        found.extend(of_kernel(request, attachment.intent)?);
+    }
     match found.split_first() {
         None => Ok(()),
         Some((first, others)) => Err(Error::new(Code::CHECK_DIFFERS, first).with_details(others.join("; "))),
     }
+}
+
+fn of_kernel(request: &cni::Check, intent: Intent) -> Result<Vec<String>, Error> {
+    let pod = container_namespace(&request.netns, request.netns_override)?;
+    let mut found = Vec::new();
+    if (intent.netns.device, intent.netns.inode) != (pod.id().device, pod.id().inode) {
+        let path = request.netns.display();
+        found.push(format!("{path} is another network namespace than the one that was attached"));
+    }
+    let differences = net::inspect(&pod, &expected(request, intent.plan))?;
+    found.extend(differences.iter().map(ToString::to_string));
+    Ok(found)
 }
 
 /// The plan, with the hardware address that the container's interface has in the result of the whole chain: a
@@ -41,15 +56,11 @@ fn expected(request: &cni::Check, plan: Checked) -> Checked {
 }
 
 /// What the runtime believes against what is on record.
-fn of_record(request: &cni::Check, attachment: &Attachment, pod: &Namespace) -> Vec<String> {
+fn of_record(request: &cni::Check, attachment: &Attachment) -> Vec<String> {
     let intent = &attachment.intent;
     let mut found = Vec::new();
     if intent.network != request.configuration.network {
         found.push(format!("{} is attached to network {}", intent.attachment, intent.network));
-    }
-    if (intent.netns.device, intent.netns.inode) != (pod.id().device, pod.id().inode) {
-        let path = request.netns.display();
-        found.push(format!("{path} is another network namespace than the one that was attached"));
     }
     let given = |address| request.previous.ips.iter().any(|ip| ip.address.addr() == address);
     for address in intent.addresses().filter(|address| !given(*address)) {

@@ -2,6 +2,7 @@
 
 use super::error::{broken, refused};
 use super::say;
+use super::source::Source;
 use crate::cni::{self, Configuration, Error};
 use crate::leases::View;
 use crate::node::config::Settings;
@@ -33,9 +34,15 @@ impl<V: View + 'static> Deciding<V> {
     }
 
     /// What the policy is asked for an ADD.
-    pub(super) fn question(&self, settings: &Settings, request: &cni::Add) -> Result<AddRequest, Error> {
+    pub(super) fn question(
+        &self,
+        settings: &Settings,
+        request: &cni::Add,
+        source: &Source,
+    ) -> Result<AddRequest, Error> {
         let network = &request.configuration;
-        let node = settings.node(network.pools.as_deref(), network.cluster.as_deref())?;
+        let pools = network.pools.as_deref().or(source.pools.as_deref());
+        let node = settings.node(pools, network.cluster.as_deref())?;
         let requested = &request.requested;
         Ok(AddRequest {
             network: network.network.clone(),
@@ -43,12 +50,12 @@ impl<V: View + 'static> Deciding<V> {
             pod: request.pod.clone(),
             requested_addresses: requested.addresses.iter().map(|a| a.in_pools(&node.pools)).collect(),
             requested_mac: requested.mac,
-            range_sets: None,
-            requested_routes: Vec::new(),
+            range_sets: source.range_sets.clone(),
+            requested_routes: source.routes.clone(),
             config: self.config.clone(),
-            operators_bridge: None,
-            port_mappings: Vec::new(),
-            bandwidth: None,
+            operators_bridge: network.bridge.clone(),
+            port_mappings: requested.port_mappings.clone(),
+            bandwidth: requested.bandwidth,
             node,
         })
     }

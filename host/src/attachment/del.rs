@@ -3,8 +3,9 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::{say, tell};
-use crate::cni::{self, Error};
+use super::delegate::Delegate;
+use super::{import, say, tell};
+use crate::cni::{self, Configuration, Error, Input, Ipam};
 use crate::leases::{Attachment, Intent, Store, Transaction};
 use crate::net;
 use crate::plan::DelRequest;
@@ -12,25 +13,60 @@ use crate::policy::{Engine, Instance};
 use crate::registry::Registry;
 use crate::state::State;
 
-pub(super) fn del(state: &State, request: &cni::Del) -> Result<(), Error> {
-    // Without a database nothing was ever done here.
-    let Some(store) = Store::open_existing(&state.leases_dir())? else { return Ok(()) };
-    let _turn = store.turn(&request.attachment)?;
-    let on_record = store.transaction()?.attachment(&request.attachment)?;
-    on_record.map_or(Ok(()), |attachment| take_down(state, &store, &attachment))
+pub(super) fn del(state: &State, input: &Input, request: &cni::Del) -> Result<(), Error> {
+    let configuration = request.configuration.as_ref().ok();
+    if let Some(store) = store(state, configuration)? {
+        let _turn = store.turn(&request.attachment)?;
+        let on_record = store.transaction()?.attachment(&request.attachment)?;
+        if let Some(attachment) = on_record {
+            return take_down(state, input, &store, &attachment);
+        }
+    }
+    // Of what podwire has no record of, the other plugin may have one.
+    match configuration.map(|configuration| &configuration.ipam) {
+        Some(Ipam::Delegate(plugin)) => Delegate::new(plugin, input)?.pass_on("DEL"),
+        _ => Ok(()),
+    }
+}
+
+/// None if nothing was ever done here, not by host-local either.
+pub(super) fn store(state: &State, configuration: Option<&Configuration>) -> Result<Option<Store>, Error> {
+    let to_import = configuration.filter(|configuration| import::is_pending(configuration));
+    let Some(configuration) = to_import else { return Ok(Store::open_existing(&state.leases_dir())?) };
+    let store = Store::open(&state.leases_dir())?;
+    let name = configuration.policy.clone().unwrap_or_default();
+    // An ADD will say what is wrong with it.
+    if let Ok(policy) = Registry::open(state).active(&name) {
+        import::host_local(&store, configuration, &policy)?;
+    }
+    Ok(Some(store))
 }
 
 /// The link first: an address is free only when nothing answers for it any more. The caller has the
 /// attachment's turn, so that no ADD under way makes the link afterwards.
-pub(super) fn take_down(state: &State, store: &Store, attachment: &Attachment) -> Result<(), Error> {
-    let unwiring = net::unwire(&attachment.intent.plan.host_interface)?;
-    // Needs no link, and the kernel is busy with it.
-    let policy = load(state, &attachment.intent);
-    unwiring.finish()?;
+pub(super) fn take_down(
+    state: &State,
+    input: &Input,
+    store: &Store,
+    attachment: &Attachment,
+) -> Result<(), Error> {
+    let intent = &attachment.intent;
+    let policy = if intent.elsewhere {
+        load(state, intent)
+    } else {
+        let unwiring = net::unwire(&intent.plan)?;
+        // Needs no link, and the kernel is busy with it.
+        let policy = load(state, intent);
+        unwiring.finish()?;
+        policy
+    };
+    if let Some(delegated) = &intent.delegated {
+        Delegate::of(attachment, delegated, input)?.pass_on("DEL")?;
+    }
     match policy {
         Ok(policy) => release_as(policy, store, attachment),
         Err(why) => {
-            free_at_once(&attachment.intent, &why);
+            free_at_once(intent, &why);
             release(store.transaction()?, attachment, Duration::ZERO)
         }
     }

@@ -7,10 +7,13 @@ mod add;
 mod check;
 mod deciding;
 mod del;
+mod delegate;
 mod error;
 mod gc;
+mod import;
 #[cfg(feature = "compiler")]
 mod proposal;
+mod source;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -48,11 +51,11 @@ pub fn answer(state: &State, input: &Input) -> Result<String, cni::Error> {
     let request = Request::read(input)?;
     let version = request.version();
     let answer = match request {
-        Request::Add(request) => add::add(state, &request),
-        Request::Del(request) => del::del(state, &request).map(no_result),
-        Request::Check(request) => check::check(state, &request).map(no_result),
-        Request::Gc(request) => gc::gc(state, &request).map(no_result),
-        Request::Status(request) => status::status(state, &request).map(no_result),
+        Request::Add(request) => add::add(state, input, &request),
+        Request::Del(request) => del::del(state, input, &request).map(no_result),
+        Request::Check(request) => check::check(state, input, &request).map(no_result),
+        Request::Gc(request) => gc::gc(state, input, &request).map(no_result),
+        Request::Status(request) => status::status(state, input, &request).map(no_result),
         Request::Version => Ok(cni::version_result()),
     };
     answer.map_err(|error| error.in_version(version))

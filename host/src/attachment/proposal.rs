@@ -1,6 +1,7 @@
 //! An ADD up to the point where something would be changed: for people who want to see the plan.
 
 use super::deciding::Deciding;
+use super::source::Source;
 use crate::cni::{Code, Error, Input, Request};
 use crate::leases::Empty;
 use crate::node::config::Settings;
@@ -16,7 +17,8 @@ pub fn propose(state: &State, input: &Input) -> Result<Checked, Error> {
     };
     let settings = Settings::read(&state.node_config())?;
     let mut deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load_unsaved)?;
-    let asked = deciding.question(&settings, &request)?;
+    let source = Source::read(&request.configuration.ipam)?;
+    let asked = deciding.question(&settings, &request, &source)?;
     let decided = deciding.ask(&asked, Empty);
     deciding.say();
     Ok(decided?.0)

@@ -1,29 +1,97 @@
 //! STATUS: whether an ADD would be served now.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use ipnet::IpNet;
 
 use super::deciding::Deciding;
-use crate::cni::{self, Code, Error};
-use crate::leases::{Empty, Steps, Store, View};
+use super::delegate::Delegate;
+use super::tell;
+use crate::cni::{self, Code, Configuration, Error, Input, Ipam};
+use crate::leases::{Empty, Snapshot, Steps, Store, View};
+use crate::net;
 use crate::node::config::Settings;
-use crate::plan::Node;
+use crate::plan::{AddressRange, Node};
 use crate::registry::Registry;
 use crate::state::State;
 
-pub(super) fn status(state: &State, request: &cni::Status) -> Result<(), Error> {
-    ready(state, request)
-        .map_err(|error| Error::new(Code::NOT_AVAILABLE, error.msg()).with_details(error.details()))
+pub(super) fn status(state: &State, input: &Input, request: &cni::Status) -> Result<(), Error> {
+    let ready = ready(state, input, request);
+    // What cannot be found out is not known to be wrong; a database that is, readiness tells.
+    let impaired = impairment(state, &request.configuration).unwrap_or_else(|why| {
+        tell(format_args!("whether pods are cut off cannot be told: {why}"));
+        None
+    });
+    match (impaired, ready) {
+        (None, Ok(())) => Ok(()),
+        (None, Err(error)) => Err(Error::new(Code::NOT_AVAILABLE, error.msg()).with_details(error.details())),
+        (Some(impaired), ready) => {
+            let other = ready.err().map(|error| error.to_string()).unwrap_or_default();
+            Err(Error::new(Code::NOT_AVAILABLE_LIMITED, impaired).with_details(other))
+        }
+    }
 }
 
-fn ready(state: &State, request: &cni::Status) -> Result<(), Error> {
-    let settings = Settings::read(&state.node_config())?;
-    Deciding::<Empty>::prepare(state, &settings, &request.configuration, Registry::load)?.check_config()?;
-    let node =
-        settings.node(request.configuration.pools.as_deref(), request.configuration.cluster.as_deref())?;
-    for ipv4 in [true, false] {
-        room(state, &node, ipv4)?;
+/// What cuts the network's pods off. They need the same of the node: one of them stands for all.
+fn impairment(state: &State, network: &Configuration) -> Result<Option<String>, Error> {
+    let Some(store) = Store::open_existing(&state.leases_dir())? else { return Ok(None) };
+    let leases = store.snapshot()?;
+    for attachment in leases.attachments()? {
+        let intent = attachment?.intent;
+        if intent.network == network.network && !intent.elsewhere {
+            return Ok(net::impairment(&intent.plan)?);
+        }
     }
-    Ok(())
+    Ok(None)
+}
+
+fn ready(state: &State, input: &Input, request: &cni::Status) -> Result<(), Error> {
+    let network = &request.configuration;
+    let settings = Settings::read(&state.node_config())?;
+    Deciding::<Empty>::prepare(state, &settings, network, Registry::load)?.check_config()?;
+    match &network.ipam {
+        Ipam::Delegate(plugin) => Delegate::new(plugin, input)?.pass_on("STATUS"),
+        Ipam::Ranges(ranges) => ranges.sets.iter().try_for_each(|set| room_in(state, set)),
+        Ipam::Pools => {
+            let node = settings.node(network.pools.as_deref(), network.cluster.as_deref())?;
+            [true, false].into_iter().try_for_each(|ipv4| room(state, &node, ipv4))
+        }
+    }
+}
+
+/// Some range of the set has a free address.
+fn room_in(state: &State, set: &[AddressRange]) -> Result<(), Error> {
+    let leases = Store::open(&state.leases_dir())?.snapshot()?;
+    for range in set {
+        if is_free(&leases, range)? {
+            return Ok(());
+        }
+    }
+    let names = set.iter().map(|range| format!("{}-{}", range.first, range.last)).collect::<Vec<_>>();
+    Err(full(&names))
+}
+
+fn is_free(leases: &Snapshot, range: &AddressRange) -> Result<bool, Error> {
+    let mut steps = Steps(u64::MAX);
+    let mut next = leases.first_free(range.subnet, Some(range.first), &mut steps)?;
+    // The gateway may be on nobody's record yet.
+    if next.is_some() && next == range.gateway {
+        let after = range.gateway.and_then(successor);
+        next = leases.first_free(range.subnet, after, &mut steps)?;
+    }
+    Ok(next.is_some_and(|address| range.contains(address) && Some(address) != range.gateway))
+}
+
+fn successor(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => v4.to_bits().checked_add(1).map(|bits| Ipv4Addr::from_bits(bits).into()),
+        IpAddr::V6(v6) => v6.to_bits().checked_add(1).map(|bits| Ipv6Addr::from_bits(bits).into()),
+    }
+}
+
+fn full(blocks: &[String]) -> Error {
+    let msg = format!("no address is free in {}: delete pods, or add a pool", blocks.join(", "));
+    Error::new(Code::NOT_AVAILABLE, msg)
 }
 
 /// Some pool of the family has a free address, if there are any of it.
@@ -38,12 +106,6 @@ fn room(state: &State, node: &Node, ipv4: bool) -> Result<(), Error> {
     }
     match pools.as_slice() {
         [] => Ok(()),
-        full => {
-            let names = full.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ");
-            Err(Error::new(
-                Code::NOT_AVAILABLE,
-                format!("no address is free in {names}: delete pods, or add a pool"),
-            ))
-        }
+        full_pools => Err(full(&full_pools.iter().map(IpNet::to_string).collect::<Vec<_>>())),
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::cni::Error;
+use crate::cni::{Environment, Error, Input};
 use crate::leases::{Attachment, Intent, NetworkNamespace, Store, is_waited_for};
 use crate::names::{Digest, MacAddress};
 use crate::net;
@@ -43,7 +43,13 @@ fn intent() -> Intent {
             interface_down: false,
         },
         pools: vec!["10.244.1.0/24".parse().expect("valid")],
+        elsewhere: false,
+        delegated: None,
     }
+}
+
+fn input() -> Input {
+    Input { environment: Environment::default(), stdin: Ok(Vec::new()) }
 }
 
 fn reserve(store: &Store) -> Attachment {
@@ -80,9 +86,9 @@ fn what_was_added_again_is_not_collected() {
         release(&store, &stale);
         let current = reserve(&store);
         run(&format!("ip link add pw2 group {GROUP} type veth"));
-        gc::collect(&state, &store, &stale).expect("nothing to do");
+        gc::collect(&state, &input(), &store, &stale).expect("nothing to do");
         assert!(is_on_record(&store) && link_named("pw2").is_some());
-        gc::collect(&state, &store, &current).expect("taken down");
+        gc::collect(&state, &input(), &store, &current).expect("taken down");
         assert!(!is_on_record(&store) && link_named("pw2").is_none());
     });
 }
@@ -116,7 +122,7 @@ fn a_delete_waits_for_the_add_under_way() {
         reserve(&store);
         let data = data_file(&state);
         std::thread::scope(|scope| {
-            let delete = scope.spawn(|| del::del(&state, &request()));
+            let delete = scope.spawn(|| del::del(&state, &input(), &request()));
             let start = Instant::now();
             while !is_waited_for(&data) {
                 assert!(

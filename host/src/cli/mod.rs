@@ -4,6 +4,7 @@
 //! lab's, that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod conform;
 mod lab;
 mod node;
 mod plan;
@@ -44,6 +45,8 @@ enum Command {
     /// Three nodes with pods on this machine, in namespaces of their own: to see, and to try policies on.
     #[command(subcommand)]
     Lab(lab::Command),
+    /// Check any CNI plugin against the specification, in namespaces of its own.
+    Conform(conform::Arguments),
 }
 
 /// Runs what was asked for. Exit codes: 0 done, 1 not done, 2 not understood.
@@ -68,12 +71,14 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
-    let state = State::new(arguments.root.as_deref());
+    let root = arguments.root.as_deref();
+    let state = State::new(root);
     match arguments.command {
         Command::Plan(arguments) => plan::run(&state, &arguments),
         Command::Node(command) => node::run(&state, &command),
         Command::Policy(command) => policy::run(&state, command),
         Command::Lab(command) => lab::run(command),
+        Command::Conform(arguments) => conform::run(root, arguments),
     }
 }
 

@@ -1,22 +1,24 @@
 //! The network configuration: which keys there are, and what their values must be.
 //!
-//! CNI's own keys pass, whatever they are for; every other key must be one of podwire's. What the values
-//! mean is not known here: a policy's configuration stays the text that it was.
+//! CNI's own keys pass, whatever they are for; podwire's are read; every other key is the policy's, who says what
+//! it does not know. What that means is not known here: a policy's configuration stays the text that it was.
 
 use ipnet::IpNet;
 
 use super::error::shorten;
+use super::ipam::{Ipam, OWN_TYPE};
 use super::json::{Object, Value};
+use super::runtime;
 use super::{Code, Command, Error, Version};
-use crate::names::{NetworkName, PolicyName};
+use crate::names::{InterfaceName, NetworkName, PolicyName};
 use crate::plan::Dns;
 
 /// podwire's own keys.
 const OURS: [&str; 4] = ["policy", "pools", "cluster", "config"];
 
 /// The specification's keys (sections 1 and 3), those that runtimes insert, and the well-known ones of its
-/// conventions. Keys that begin with `cni.dev/` are the specification's too.
-const CNI: [&str; 14] = [
+/// conventions that are the host's. Keys that begin with `cni.dev/` are the specification's too.
+const CNI: [&str; 13] = [
     "cniVersion",
     "cniVersions",
     "name",
@@ -29,9 +31,20 @@ const CNI: [&str; 14] = [
     "args",
     "prevResult",
     "ipam",
-    "ipMasq",
     "dns",
 ];
+
+/// The bridge of the reference plugin, if its configuration does not say.
+const REFERENCE_BRIDGE: &str = "cni0";
+
+/// What podwire is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The interface and its addresses.
+    Main,
+    /// Addresses only: another plugin makes the interface, and names podwire in its `ipam`.
+    Ipam,
+}
 
 /// A checked network configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,14 +53,21 @@ pub struct Configuration {
     pub version: Version,
     /// `name`.
     pub network: NetworkName,
+    /// What podwire is called for. As [`Role::Ipam`] it has its own keys in `ipam`.
+    pub role: Role,
     /// `policy`; none: as the node is configured.
     pub policy: Option<PolicyName>,
     /// `pools`; none: as the node is configured.
     pub pools: Option<Vec<IpNet>>,
     /// `cluster`; none: as the node is configured.
     pub cluster: Option<Vec<IpNet>>,
-    /// `config`: the policy's own configuration, the text of a JSON object; none: as the node is configured.
+    /// The policy's own configuration, the text of a JSON object: `config`, and every key that is nobody else's;
+    /// none: as the node is configured.
     pub config: Option<String>,
+    /// `ipam`, with what the runtime asks for.
+    pub ipam: Ipam,
+    /// The bridge that the operator names, as for the reference plugin.
+    pub bridge: Option<InterfaceName>,
     /// `runtimeConfig.dns`, else `dns`: for a result whose plan has none.
     pub dns: Option<Dns>,
 }
@@ -58,17 +78,47 @@ impl Configuration {
         let network = network(object)?;
         let version = version(object)?;
         version.allow(command)?;
-        known_keys(object)?;
-        not_served(object)?;
+        let role = role(object)?;
+        let (ours, config) = match (role, object.get("ipam")) {
+            (Role::Ipam, Some(ipam)) => (ipam.object()?, None),
+            _ => (object.clone(), own_keys(object)?),
+        };
+        let asked = runtime::range_sets(object)?;
+        let ipam = Ipam::read(object, asked, if role == Role::Ipam { &OURS } else { &[] })?;
         Ok(Self {
             version,
             network,
-            policy: object.get("policy").map(|value| value.name()).transpose()?,
-            pools: blocks(object, "pools")?,
-            cluster: blocks(object, "cluster")?,
-            config: config(object)?,
+            role,
+            policy: ours.get("policy").map(|value| value.name()).transpose()?,
+            pools: blocks(&ours, "pools")?,
+            cluster: blocks(&ours, "cluster")?,
+            config: if role == Role::Ipam { text_of_config(&ours)? } else { config },
+            bridge: bridge(object, role, &ipam)?,
+            ipam,
             dns: dns(object, "nameservers", "search")?,
         })
+    }
+}
+
+/// Another plugin's configuration comes whole to the plugin that its `ipam` names.
+fn role(object: &Object<'_>) -> Result<Role, Error> {
+    let kind = |object: &Object<'_>| -> Result<Option<String>, Error> {
+        object.get("type").map(|kind| kind.read("the name of a plugin")).transpose()
+    };
+    let ipam = object.get("ipam").map(|ipam| kind(&ipam.object()?)).transpose()?.flatten();
+    let main = kind(object)?;
+    let elsewhere = main.is_some_and(|main| main != OWN_TYPE) && ipam.as_deref() == Some(OWN_TYPE);
+    Ok(if elsewhere { Role::Ipam } else { Role::Main })
+}
+
+/// A configuration written for the reference plugin says by `bridge` which bridge is to be used, whoever made it.
+fn bridge(object: &Object<'_>, role: Role, ipam: &Ipam) -> Result<Option<InterfaceName>, Error> {
+    let named = object.get("bridge").filter(|name| !name.is_empty());
+    match named {
+        _ if role == Role::Ipam => Ok(None),
+        Some(name) => name.name().map(Some),
+        None if *ipam == Ipam::Pools => Ok(None),
+        None => Ok(Some(REFERENCE_BRIDGE.parse().expect("an interface name"))),
     }
 }
 
@@ -84,7 +134,34 @@ fn network(object: &Object<'_>) -> Result<NetworkName, Error> {
     name.name()
 }
 
-fn config(object: &Object<'_>) -> Result<Option<String>, Error> {
+/// The policy's configuration: the members of `config`, and the keys that are neither CNI's nor podwire's.
+fn own_keys(object: &Object<'_>) -> Result<Option<String>, Error> {
+    let ours = |key: &str| OURS.contains(&key) || CNI.contains(&key) || key.starts_with("cni.dev/");
+    let others: Vec<(&str, Value<'_>)> = object.members().filter(|(key, _)| !ours(key)).collect();
+    if let Some((key, value)) = others.iter().find(|(key, _)| nearest(key, &[&OURS, &CNI]).is_some()) {
+        let rest = "podwire's keys are policy, pools, cluster, config; a policy's own key that is so near to one of \
+                    CNI's or podwire's stands in \"config\"";
+        return Err(unknown_key(key, value, &[&OURS, &CNI], rest));
+    }
+    if others.is_empty() {
+        return text_of_config(object);
+    }
+    let config = object.get("config").map(|config| config.object()).transpose()?;
+    let mut members: Vec<String> = others.iter().map(|(key, value)| member(key, value)).collect();
+    for (key, value) in config.iter().flat_map(Object::members) {
+        if object.get_or_null(key).is_some() && !ours(key) {
+            return Err(value.invalid("stands in the network configuration itself, too: say it once"));
+        }
+        members.push(member(key, &value));
+    }
+    Ok(Some(format!("{{{}}}", members.join(", "))))
+}
+
+fn member(key: &str, value: &Value<'_>) -> String {
+    format!("{}: {}", serde_json::Value::from(key), value.text())
+}
+
+fn text_of_config(object: &Object<'_>) -> Result<Option<String>, Error> {
     let Some(value) = object.get("config") else { return Ok(None) };
     value.object()?;
     Ok(Some(value.text().to_owned()))
@@ -99,7 +176,7 @@ fn blocks(object: &Object<'_>, key: &str) -> Result<Option<Vec<IpNet>>, Error> {
     Ok(Some(blocks))
 }
 
-fn block(value: &Value<'_>) -> Result<IpNet, Error> {
+pub(super) fn block(value: &Value<'_>) -> Result<IpNet, Error> {
     let block: IpNet = value.parse("a block of addresses such as 10.244.1.0/24")?;
     if block != block.trunc() {
         let what = format!("has bits beyond its length: write {} for the whole block", block.trunc());
@@ -122,33 +199,32 @@ pub(super) fn dns(object: &Object<'_>, nameservers: &str, search: &str) -> Resul
     Ok(Some(dns).filter(|dns| *dns != Dns::default()))
 }
 
-fn known_keys(object: &Object<'_>) -> Result<(), Error> {
-    let known = |key: &str| OURS.contains(&key) || CNI.contains(&key) || key.starts_with("cni.dev/");
-    match object.members().find(|(key, _)| !known(key)) {
-        Some((key, value)) => Err(unknown_key(key, &value)),
+/// Every key must be one of these: a misspelt one would be passed over in silence.
+pub(super) fn known_keys(object: &Object<'_>, known: &[&[&'static str]]) -> Result<(), Error> {
+    let is_known = |key: &str| known.iter().any(|list| list.contains(&key));
+    match object.members().find(|(key, _)| !is_known(key)) {
+        Some((key, value)) => {
+            let list = known.concat().join(", ");
+            Err(unknown_key(key, &value, known, &format!("the keys here are {list}")))
+        }
         None => Ok(()),
     }
 }
 
-fn unknown_key(key: &str, value: &Value<'_>) -> Error {
-    let key = shorten(key, 100);
-    let hint = match nearest(&key) {
+fn unknown_key(key: &str, value: &Value<'_>, known: &[&[&'static str]], rest: &str) -> Error {
+    let hint = match nearest(key, known) {
         Some(known) => format!("did you mean {known:?}? "),
         None => String::new(),
     };
-    let details = format!(
-        "{hint}podwire's keys are {}; what the policy itself is to know stands in \"config\"",
-        OURS.join(", ")
-    );
-    let msg = format!("unknown key {key:?} in the network configuration, its value is {}", value.excerpt());
-    Error::new(Code::UNSUPPORTED_FIELD, msg).with_details(details)
+    let msg = format!("unknown key {:?}, its value is {}", shorten(value.place(), 100), value.excerpt());
+    Error::new(Code::UNSUPPORTED_FIELD, msg).with_details(format!("{hint}{rest}"))
 }
 
 /// The known key that was probably meant: no more than one letter in three is wrong.
-fn nearest(key: &str) -> Option<&'static str> {
-    let wanted = key.to_lowercase();
-    let distances =
-        OURS.into_iter().chain(CNI).map(|known| (distance(&wanted, &known.to_lowercase()), known));
+fn nearest(key: &str, known: &[&[&'static str]]) -> Option<&'static str> {
+    let wanted = shorten(key, 100).to_lowercase();
+    let known = known.iter().copied().flatten().copied();
+    let distances = known.map(|known| (distance(&wanted, &known.to_lowercase()), known));
     distances.filter(|(wrong, known)| wrong * 3 <= known.len()).min().map(|(_, known)| known)
 }
 
@@ -164,21 +240,6 @@ fn distance(from: &str, to: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or_default()
-}
-
-/// Keys that ask for something that podwire does not do: to go on without it would be a silent surprise.
-fn not_served(object: &Object<'_>) -> Result<(), Error> {
-    if let Some(value) = object.get("ipMasq").filter(|value| !value.is_empty()) {
-        value.read::<bool>("true or false")?;
-        return Err(unsupported("ipMasq", &value, "podwire does not masquerade yet: leave the key out"));
-    }
-    match object.get("ipam") {
-        Some(value) if !value.is_empty() => {
-            let remedy = "podwire hands out addresses itself: leave the key out, and name \"pools\"";
-            Err(unsupported("ipam", &value, remedy))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A known key with a value that podwire cannot serve.
@@ -202,8 +263,7 @@ mod tests {
         assert_eq!(configuration.policy, None);
         assert_eq!((configuration.pools, configuration.cluster, configuration.dns), (None, None, None));
         assert_eq!(configuration.config, None);
-        let empty =
-            r#", "policy": null, "pools": null, "config": null, "dns": {}, "ipam": {}, "ipMasq": false"#;
+        let empty = r#", "policy": null, "pools": null, "config": null, "dns": {}, "ipam": null"#;
         assert_eq!(read(empty), read(""));
     }
 
@@ -244,7 +304,8 @@ mod tests {
             (r#", "cluster": ["10.0.0.0/33"]"#, r#"cluster[0] "10.0.0.0/33" is not a block"#),
             (r#", "config": []"#, "config [] is not an object"),
             (r#", "dns": {"nameservers": ["one"]}"#, r#"dns.nameservers[0] "one" is not an address"#),
-            (r#", "ipMasq": "yes""#, "ipMasq \"yes\" is not true or false"),
+            (r#", "isGateway": true, "config": {"isGateway": true}"#, "config.isGateway true stands in"),
+            (r#", "bridge": "a/b""#, "bridge: interface name \"a/b\""),
         ] {
             let error = read(members).expect_err(members);
             assert_eq!(error.code(), Code::INVALID_CONFIG, "{error}");
@@ -252,16 +313,46 @@ mod tests {
         }
     }
 
+    fn config_of(members: &str) -> Option<serde_json::Value> {
+        let config = read(members).expect(members).config?;
+        Some(serde_json::from_str(&config).expect("JSON"))
+    }
+
     #[test]
-    fn what_is_not_served_is_refused() {
-        for (members, key) in [
-            (r#", "ipMasq": true"#, "ipMasq"),
-            (r#", "ipam": {"type": "host-local", "subnet": "10.0.0.0/8"}"#, "ipam"),
-        ] {
-            let error = read(members).expect_err(members);
-            assert_eq!(error.code(), Code::UNSUPPORTED_FIELD);
-            assert!(error.msg().starts_with(key) && error.details().contains("leave the key out"), "{error}");
-        }
+    fn what_is_nobody_elses_is_the_policys() {
+        let reference = r#", "bridge": "br0", "isGateway": true, "isDefaultGateway": true, "forceAddress": false,
+            "ipMasq": true, "ipMasqBackend": "nftables", "mtu": 1400, "hairpinMode": true, "promiscMode": false,
+            "vlan": 5, "vlanTrunk": [{"id": 7}], "preserveDefaultVlan": false, "macspoofchk": true,
+            "enabledad": true, "disableContainerInterface": false, "portIsolation": true,
+            "dns": {}, "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}"#;
+        let config = config_of(reference).expect("given");
+        assert_eq!(config.as_object().map(serde_json::Map::len), Some(16));
+        assert_eq!((&config["vlan"], &config["vlanTrunk"][0]["id"]), (&5.into(), &7.into()));
+        let both = config_of(r#", "ipMasq": true, "config": {"k\"ey": 1}"#).expect("given");
+        assert_eq!(both, serde_json::json!({"ipMasq": true, "k\"ey": 1}));
+        assert_eq!(config_of(r#", "cni.dev/x": 1"#), None);
+    }
+
+    #[test]
+    fn the_operators_bridge_is_the_one_that_the_reference_plugin_would_use() {
+        let bridge = |members: &str| read(members).expect(members).bridge.map(String::from);
+        assert_eq!(bridge(r#", "bridge": "br0""#).as_deref(), Some("br0"));
+        assert_eq!(bridge(r#", "ipam": {}"#).as_deref(), Some("cni0"));
+        assert_eq!(bridge(r#", "config": {"bridge": "br0"}"#), None);
+    }
+
+    #[test]
+    fn as_ipam_its_own_keys_stand_in_ipam() {
+        let text = r#"{"cniVersion": "1.0.0", "name": "pods", "type": "macvlan", "master": "eth0", "mode": "bridge",
+            "ipam": {"type": "podwire", "policy": "by-tenant", "pools": ["10.1.0.0/24"], "config": {"a": 1}}}"#;
+        let configuration =
+            Configuration::read(&Object::outermost(text).expect("JSON"), Command::Add).expect("valid");
+        assert_eq!((configuration.role, configuration.ipam), (Role::Ipam, Ipam::Pools));
+        assert_eq!(configuration.policy.expect("named").as_str(), "by-tenant");
+        assert_eq!((configuration.config.as_deref(), configuration.bridge), (Some(r#"{"a": 1}"#), None));
+        assert_eq!(configuration.pools.map(|pools| pools.len()), Some(1));
+        let own = read(r#", "ipam": {"type": "podwire", "subnet": "10.1.0.0/24"}"#).expect("valid");
+        assert_eq!(own.role, Role::Main);
     }
 
     #[test]
@@ -271,7 +362,6 @@ mod tests {
             ("Policy", "\"policy\""),
             ("polcy", "\"policy\""),
             ("clusters", "\"cluster\""),
-            ("ipmasq", "\"ipMasq\""),
             ("prevResults", "\"prevResult\""),
         ] {
             let error = read(&format!(r#", "{key}": ["x", 1]"#)).expect_err(key);
@@ -279,8 +369,6 @@ mod tests {
             assert!(error.msg().contains(key) && error.msg().contains(r#"["x", 1]"#), "{error}");
             assert!(error.details().starts_with(&format!("did you mean {nearest}?")), "{error}");
         }
-        let error = read(r#", "isGateway": true"#).expect_err("the bridge plugin's");
-        assert!(error.details().starts_with("podwire's keys are policy, pools"), "{error}");
     }
 
     #[test]

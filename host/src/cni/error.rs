@@ -54,6 +54,8 @@ impl Code {
     pub const LEASES_UNUSABLE: Self = Self(108);
     /// GC could not remove everything that it should.
     pub const GC_INCOMPLETE: Self = Self(109);
+    /// The plugin that `ipam` names could not be run, or said nothing of use. Its own errors have its own codes.
+    pub const DELEGATE_FAILED: Self = Self(110);
 }
 
 impl fmt::Display for Code {

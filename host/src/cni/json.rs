@@ -22,6 +22,16 @@ pub(super) struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    /// Another value that stands for it, at the same place.
+    pub(super) fn rewritten<'b>(&self, raw: &'b RawValue) -> Value<'b> {
+        Value { path: self.path.clone(), raw }
+    }
+
+    /// Where it stood, such as `pools[1]`.
+    pub(super) fn place(&self) -> &str {
+        &self.path
+    }
+
     /// The value's own text.
     pub(super) fn text(&self) -> &'a str {
         self.raw.get()

@@ -6,9 +6,10 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::json::Object;
+use super::json::{self, Object};
 use super::result::{Interface, Ip, Route};
-use super::{Error, Version};
+use super::{Code, Error, Version, legacy};
+use crate::plan::Dns;
 
 /// Members of interfaces and routes that came with 1.1.0.
 const OF_INTERFACES: [&str; 3] = ["mtu", "socketPath", "pciID"];
@@ -45,23 +46,48 @@ fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>,
 }
 
 impl PrevResult {
+    /// What another plugin answered to an ADD.
+    pub fn of_plugin(text: &str, version: Version) -> Result<Self, Error> {
+        let undecodable = |what: &str| Error::new(Code::UNDECODABLE, what);
+        let wrapped = format!("{{\"prevResult\": {text}}}");
+        let object = Object::outermost(&wrapped).map_err(|error| undecodable(&error.to_string()))?;
+        Self::read(&object, version)?.ok_or_else(|| undecodable("it is null"))
+    }
+
+    /// Its `dns`, if that says anything. What is not of the form is nobody's to use.
+    pub fn dns(&self) -> Option<Dns> {
+        let dns: Dns = serde_json::from_value(self.raw.rest.get("dns")?.clone()).ok()?;
+        Some(dns).filter(|dns| *dns != Dns::default())
+    }
+
     /// Reads the member of a configuration, and brings it to the configuration's version if it says another.
     pub(super) fn read(configuration: &Object<'_>, version: Version) -> Result<Option<Self>, Error> {
         let Some(value) = configuration.get("prevResult") else { return Ok(None) };
-        let object = value.object()?;
-        let said = object.get("cniVersion").filter(|said| said.text() != r#""""#);
+        let said = value.object()?;
+        let said = said.get("cniVersion").filter(|said| said.text() != r#""""#);
         let said = said.map(|said| said.parse("a version that podwire speaks")).transpose()?;
+        if !said.unwrap_or(version).has_interfaces() {
+            let mut result: Map<String, Value> = value.read("the result of a plugin")?;
+            legacy::modernise(&mut result);
+            let text = serde_json::value::to_raw_value(&result).expect("keys are strings");
+            return Self::modern(&value.rewritten(&text), said, version).map(Some);
+        }
+        Self::modern(&value, said, version).map(Some)
+    }
+
+    fn modern(value: &json::Value<'_>, said: Option<Version>, version: Version) -> Result<Self, Error> {
+        let object = value.object()?;
         let mut raw: Raw = value.read("the result of a plugin")?;
         raw.rest.remove("cniVersion");
         if said.is_some_and(|said: Version| said != version) {
             raw.convert(version);
         }
-        Ok(Some(Self {
+        Ok(Self {
             interfaces: object.each("interfaces", |interface| interface.read("an interface with a name"))?,
             ips: object.each("ips", |ip| ip.read("an object with an address such as 10.244.1.2/24"))?,
             routes: object.each("routes", |route| route.read("an object with a dst such as 0.0.0.0/0"))?,
             raw,
-        }))
+        })
     }
 }
 
@@ -91,7 +117,6 @@ fn remove(list: &mut [Value], keys: &[&str]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cni::Code;
 
     fn read(prev: &str, version: Version) -> Result<Option<PrevResult>, Error> {
         let text = format!(r#"{{"prevResult": {prev}}}"#);
@@ -146,7 +171,8 @@ mod tests {
     fn wrong_values_name_their_place() {
         for (prev, place) in [
             ("[]", "prevResult [] is not"),
-            (r#"{"cniVersion": "0.2.0", "ip4": {}}"#, r#"prevResult.cniVersion "0.2.0" is not a version"#),
+            (r#"{"cniVersion": "0.2", "ip4": {}}"#, r#"prevResult.cniVersion "0.2" is not a version"#),
+            (r#"{"cniVersion": "0.2.0", "ip4": {}}"#, "prevResult.ips[0]"),
             (r#"{"interfaces": {}}"#, "prevResult"),
             (r#"{"interfaces": [{"mac": "x"}]}"#, "prevResult.interfaces[0]"),
             (r#"{"ips": [{"address": "10.0.0.1"}]}"#, "prevResult.ips[0]"),

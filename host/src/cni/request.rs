@@ -17,7 +17,7 @@ use super::json::Object;
 use super::runtime::Runtime;
 use super::{Code, Command, Configuration, Environment, Error, Input, PrevResult, RequestedAddress, Version};
 use crate::names::{AttachmentId, InvalidName, MacAddress};
-use crate::plan::Pod;
+use crate::plan::{Bandwidth, Pod, PortMapping};
 
 /// What somebody asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub struct Requested {
     pub addresses: Vec<RequestedAddress>,
     /// A hardware address, from `mac` of the same places.
     pub mac: Option<MacAddress>,
+    /// `runtimeConfig.portMappings`.
+    pub port_mappings: Vec<PortMapping>,
+    /// `runtimeConfig.bandwidth`.
+    pub bandwidth: Option<Bandwidth>,
 }
 
 /// Attach a container.
@@ -152,6 +156,8 @@ fn add(input: &Input) -> Result<Add, Error> {
         let requested = Requested {
             addresses: if runtime.ips.is_empty() { args.ips.clone() } else { runtime.ips },
             mac: runtime.mac.or(args.mac),
+            port_mappings: runtime.port_mappings,
+            bandwidth: runtime.bandwidth,
         };
         configuration.dns = runtime.dns.or(configuration.dns);
         let netns_override = netns_override(environment);

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{PrevResult, Version, json};
+use super::{PrevResult, Version, json, legacy};
 use crate::names::MacAddress;
 use crate::plan::{Address, Checked, Dns, Wiring};
 
@@ -104,8 +104,22 @@ impl AddResult {
         }
     }
 
+    /// The result of a plugin that only gave addresses: whose interface they are on, another one says.
+    pub fn of_addresses(plan: &Checked, dns: Option<&Dns>) -> Self {
+        let ip = |a: &Address| Ip { address: a.prefix, gateway: a.gateway, interface: None };
+        Self {
+            interfaces: Vec::new(),
+            ips: plan.addresses.iter().map(ip).collect(),
+            routes: plan.routes.iter().map(route).collect(),
+            dns: plan.dns.as_ref().or(dns).cloned(),
+        }
+    }
+
     /// What goes to standard output: the previous result, if there is one, with this one after it.
     pub fn to_json(&self, version: Version, previous: Option<&PrevResult>) -> String {
+        if !version.has_interfaces() {
+            return legacy::print(self, version, previous);
+        }
         let raw = previous.map(|previous| &previous.raw);
         let earlier = raw.map_or(0, |raw| raw.interfaces.len());
         let dns = raw.and_then(|raw| raw.rest.get("dns")).filter(|dns| !dns.is_null());
@@ -146,10 +160,10 @@ fn route(route: &crate::plan::Route) -> Route {
         dst: route.destination,
         gw: route.via,
         mtu: route.mtu,
-        advmss: None,
+        advmss: route.advmss,
         priority: route.metric,
-        table: None,
-        scope: None,
+        table: route.table,
+        scope: route.scope.map(u32::from),
     }
 }
 
@@ -225,7 +239,7 @@ pub fn version_result() -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
@@ -236,7 +250,7 @@ mod tests {
         text.parse().unwrap_or_else(|_| panic!("{text} is not valid"))
     }
 
-    fn plan(wiring: Wiring) -> Checked {
+    pub(in crate::cni) fn plan(wiring: Wiring) -> Checked {
         let address = |prefix, gateway| Address { prefix: parsed(prefix), gateway: Some(parsed(gateway)) };
         let route = |destination, via: &str, mtu: Option<u32>| plan::Route {
             mtu,
@@ -260,12 +274,12 @@ mod tests {
         }
     }
 
-    fn bridged() -> Wiring {
+    pub(in crate::cni) fn bridged() -> Wiring {
         let bridge = plan::Bridge::plain(parsed("cni0"), Vec::new());
         Wiring::Bridge { bridge, hairpin: true, isolated: false, vlans: None }
     }
 
-    fn result(plan: &Checked) -> AddResult {
+    pub(in crate::cni) fn result(plan: &Checked) -> AddResult {
         let bridge = Some((parsed("0a:58:0a:f4:01:01"), 1500));
         AddResult::new(plan, &Facts { netns: Path::new("/run/netns/a"), mtu: 1450, bridge }, None)
     }
@@ -405,7 +419,7 @@ mod tests {
     #[test]
     fn versions_are_reported() {
         let expected = json!({
-            "cniVersion": "1.1.0", "supportedVersions": ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]
+            "cniVersion": "1.1.0", "supportedVersions": ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]
         });
         assert_eq!(read(&version_result()), expected);
     }

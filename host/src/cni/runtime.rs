@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 use super::Error;
 use super::args::{RequestedAddress, WANTED_ADDRESS, WANTED_MAC};
 use super::config::{dns, unsupported};
+use super::ipam;
 use super::json::{Object, Value};
+use super::traffic::{bandwidth, port_mappings};
 use crate::names::MacAddress;
-use crate::plan::Dns;
+use crate::plan::{AddressRange, Bandwidth, Dns, PortMapping};
 
 /// The capability that carries the annotations of a Kubernetes pod: no convention of CNI's, but served by
 /// containerd and CRI-O.
 const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
-
-/// Capabilities that the reference plugins serve, and which of them does.
-const SERVED_BY: [(&str, &str); 2] = [("portMappings", "portmap"), ("bandwidth", "bandwidth")];
 
 /// What the runtime filled in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +26,14 @@ pub(super) struct Runtime {
     pub(super) dns: Option<Dns>,
     /// Sorted by key.
     pub(super) annotations: Vec<(String, String)>,
+    pub(super) port_mappings: Vec<PortMapping>,
+    pub(super) bandwidth: Option<Bandwidth>,
+}
+
+/// `runtimeConfig.ipRanges`: range sets from which the runtime wants an address each.
+pub(super) fn range_sets(configuration: &Object<'_>) -> Result<Vec<Vec<AddressRange>>, Error> {
+    let Some(capabilities) = configuration.get("runtimeConfig") else { return Ok(Vec::new()) };
+    ipam::sets(&capabilities.object()?, "ipRanges")
 }
 
 impl Runtime {
@@ -49,7 +56,7 @@ impl Runtime {
     }
 
     fn from_capabilities(capabilities: &Object<'_>) -> Result<Self, Error> {
-        let served = ["ips", "mac", "dns", ANNOTATIONS];
+        let served = ["ips", "mac", "dns", "ipRanges", "portMappings", "bandwidth", ANNOTATIONS];
         let refused = |(key, value): &(&str, Value<'_>)| !served.contains(key) && !value.is_empty();
         if let Some((key, value)) = capabilities.members().find(refused) {
             return Err(not_served(key, &value));
@@ -60,6 +67,8 @@ impl Runtime {
             // The capability has its own words for nameservers and search.
             dns: dns(capabilities, "servers", "searches")?,
             annotations: annotations(capabilities)?,
+            port_mappings: port_mappings(capabilities)?,
+            bandwidth: bandwidth(capabilities)?,
         })
     }
 
@@ -86,15 +95,7 @@ fn annotations(object: &Object<'_>) -> Result<Vec<(String, String)>, Error> {
 }
 
 fn not_served(key: &str, value: &Value<'_>) -> Error {
-    let drop_it = format!("take {key:?} out of podwire's \"capabilities\"");
-    let plugin = SERVED_BY.iter().find(|(capability, _)| *capability == key);
-    let remedy = match plugin {
-        Some((_, plugin)) => {
-            format!("{drop_it}, and have the plugin {plugin:?} serve it, next in \"plugins\"")
-        }
-        None => drop_it,
-    };
-    unsupported(&format!("runtimeConfig.{key}"), value, &remedy)
+    unsupported(value.place(), value, &format!("take {key:?} out of podwire's \"capabilities\""))
 }
 
 #[cfg(test)]
@@ -144,20 +145,26 @@ mod tests {
         let unused =
             r#"{"runtimeConfig": {"portMappings": [], "bandwidth": {"ingressRate": 0}, "aliases": null}}"#;
         assert_eq!(read(unused), Ok(Runtime::default()));
-        for (members, key, remedy) in [
-            (r#""portMappings": [{"hostPort": 80}]"#, "runtimeConfig.portMappings", "plugin \"portmap\""),
-            (r#""bandwidth": {"ingressRate": 1}"#, "runtimeConfig.bandwidth", "plugin \"bandwidth\""),
-            (
-                r#""ipRanges": [[{"subnet": "10.0.0.0/8"}]]"#,
-                "runtimeConfig.ipRanges",
-                "take \"ipRanges\" out",
-            ),
-            (r#""deviceID": "0000:00""#, "runtimeConfig.deviceID", "take \"deviceID\" out"),
-        ] {
-            let error = read(&format!(r#"{{"runtimeConfig": {{{members}}}}}"#)).expect_err(members);
-            assert_eq!(error.code(), Code::UNSUPPORTED_FIELD);
-            assert!(error.msg().starts_with(key) && error.details().contains(remedy), "{error}");
-        }
+        let error = read(r#"{"runtimeConfig": {"deviceID": "0000:00"}}"#).expect_err("not served");
+        assert_eq!(error.code(), Code::UNSUPPORTED_FIELD);
+        assert!(
+            error.msg().starts_with("runtimeConfig.deviceID")
+                && error.details().contains("take \"deviceID\"")
+        );
+    }
+
+    #[test]
+    fn what_concerns_a_pods_traffic_is_read() {
+        let runtime = read(
+            r#"{"runtimeConfig": {"portMappings": [{"hostPort": 80, "containerPort": 8080}],
+                "bandwidth": {"egressRate": 1000, "egressBurst": 8000}}}"#,
+        )
+        .expect("valid");
+        assert_eq!((runtime.port_mappings.len(), runtime.bandwidth.is_some()), (1, true));
+        let ranges =
+            r#"{"runtimeConfig": {"ipRanges": [[{"subnet": "10.0.0.0/8"}], [{"subnet": "fd00::/64"}]]}}"#;
+        let sets = range_sets(&Object::outermost(ranges).expect("JSON")).expect("valid");
+        assert_eq!(sets.len(), 2);
     }
 
     #[test]

@@ -60,8 +60,8 @@ fn del(environment: Environment, stdin: &str) -> Del {
 fn each_command_is_read_in_the_versions_that_have_it() {
     for version in Version::ALL {
         for (command, since) in [
-            ("ADD", Version::V0_3_0),
-            ("DEL", Version::V0_3_0),
+            ("ADD", Version::V0_1_0),
+            ("DEL", Version::V0_1_0),
             ("CHECK", Version::V0_4_0),
             ("GC", Version::V1_1_0),
             ("STATUS", Version::V1_1_0),
@@ -133,7 +133,7 @@ fn faults_of_the_configuration_have_their_codes() {
         ),
         ("ADD", "[]", 6, "the network configuration on standard input is not a JSON object", "1.1.0"),
         ("ADD", "{} {}", 6, "the network configuration on standard input is not a JSON object", "1.1.0"),
-        ("ADD", "{}", 7, "missing network name", "1.1.0"),
+        ("ADD", "{}", 7, "missing network name", "0.1.0"),
         ("ADD", r#"{"cniVersion": "0.4.0", "name": ""}"#, 7, "missing network name", "0.4.0"),
         (
             "ADD",
@@ -143,7 +143,7 @@ fn faults_of_the_configuration_have_their_codes() {
             "0.4.0",
         ),
         ("ADD", r#"{"cniVersion": "0.4.0", "name": 1}"#, 7, "name 1 is not a string", "0.4.0"),
-        ("ADD", r#"{"name": "pods"}"#, 1, "incompatible CNI versions", "1.1.0"),
+        ("CHECK", r#"{"name": "pods"}"#, 1, "config version does not allow CHECK", "0.1.0"),
         ("ADD", r#"{"cniVersion": "9.9.9", "name": "pods"}"#, 1, "incompatible CNI versions", "1.1.0"),
         ("CHECK", &good, 7, "missing prevResult", "1.0.0"),
         ("GC", r#"{"cniVersion": "1.1.0", "name": "pods"}"#, 7, "missing cni.dev/valid-attachments", "1.1.0"),
@@ -154,7 +154,13 @@ fn faults_of_the_configuration_have_their_codes() {
             "cni.dev/attachments [",
             "1.1.0",
         ),
-        ("STATUS", r#"{"cniVersion": "1.1.0", "name": "pods", "foo": 1}"#, 2, "unknown key \"foo\"", "1.1.0"),
+        (
+            "STATUS",
+            r#"{"cniVersion": "1.1.0", "name": "pods", "polcy": 1}"#,
+            2,
+            "unknown key \"polcy\"",
+            "1.1.0",
+        ),
         (
             "ADD",
             r#"{"cniVersion": "0.3.1", "name": "pods", "runtimeConfig": {"aliases": ["a"]}}"#,
@@ -236,7 +242,7 @@ fn del_needs_only_the_attachment() {
         ("{", Code::UNDECODABLE),
         ("{}", Code::INVALID_CONFIG),
         (r#"{"cniVersion": "9.0.0", "name": "pods"}"#, Code::INCOMPATIBLE_VERSION),
-        (r#"{"cniVersion": "1.0.0", "name": "pods", "bad": 1}"#, Code::UNSUPPORTED_FIELD),
+        (r#"{"cniVersion": "1.0.0", "name": "pods", "polcy": 1}"#, Code::UNSUPPORTED_FIELD),
         (r#"{"cniVersion": "1.0.0", "name": "pods", "pools": ["x"]}"#, Code::INVALID_CONFIG),
     ];
     for (stdin, code) in unreadable {

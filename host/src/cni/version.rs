@@ -7,6 +7,10 @@ use super::{Code, Command, Error};
 /// A version of the CNI specification. A configuration's `cniVersion` must be exactly one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
+    /// The first: one address of each family, and nothing of interfaces.
+    V0_1_0,
+    /// As 0.1.0.
+    V0_2_0,
     /// Brought `interfaces`, `ips` and chaining.
     V0_3_0,
     /// As 0.3.0, with a typing error mended.
@@ -21,7 +25,8 @@ pub enum Version {
 
 impl Version {
     /// Every version, the oldest first.
-    pub const ALL: [Self; 5] = [Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
+    pub const ALL: [Self; 7] =
+        [Self::V0_1_0, Self::V0_2_0, Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
 
     /// What podwire answers with where no configuration says otherwise.
     pub const NEWEST: Self = Self::V1_1_0;
@@ -29,12 +34,19 @@ impl Version {
     /// As in `cniVersion`.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::V0_1_0 => "0.1.0",
+            Self::V0_2_0 => "0.2.0",
             Self::V0_3_0 => "0.3.0",
             Self::V0_3_1 => "0.3.1",
             Self::V0_4_0 => "0.4.0",
             Self::V1_0_0 => "1.0.0",
             Self::V1_1_0 => "1.1.0",
         }
+    }
+
+    /// Whether a result has `interfaces` and `ips`, not one address of each family.
+    pub fn has_interfaces(self) -> bool {
+        self >= Self::V0_3_0
     }
 
     /// Whether each of a result's `ips` says "4" or "6".
@@ -52,7 +64,7 @@ impl Version {
         let since = match command {
             Command::Check => Self::V0_4_0,
             Command::Gc | Command::Status => Self::V1_1_0,
-            Command::Add | Command::Del | Command::Version => Self::V0_3_0,
+            Command::Add | Command::Del | Command::Version => Self::V0_1_0,
         };
         if self >= since {
             return Ok(());
@@ -82,10 +94,15 @@ mod tests {
         for version in Version::ALL {
             assert_eq!(version.as_str().parse::<Version>(), Ok(version));
         }
-        for text in ["", "0.1.0", "0.2.0", "1.1", "1.1.0 ", "v1.1.0", "01.1.0", "1.2.0", "2.0.0"] {
+        for text in ["", "0.0.1", "1.1", "1.1.0 ", "v1.1.0", "01.1.0", "1.2.0", "2.0.0"] {
             let error = text.parse::<Version>().expect_err(text);
             assert_eq!(error.code(), Code::INCOMPATIBLE_VERSION);
-            assert!(error.details().contains(r#"["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]"#), "{error}");
+            assert!(
+                error
+                    .details()
+                    .contains(r#"["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]"#),
+                "{error}"
+            );
         }
     }
 

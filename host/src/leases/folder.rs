@@ -15,6 +15,9 @@ use rustix::io::Errno;
 use super::Error;
 use crate::state;
 
+/// LMDB's name for its file.
+pub(super) const DATA: &str = "data.mdb";
+
 /// Where the kernel says which boot this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -105,11 +108,16 @@ impl Folder {
         self.path.join(boot).join(format())
     }
 
-    /// Whether it is there.
+    /// Whether it is there. It is only shown once it is made: one without its file, or with an empty one, was
+    /// damaged, and LMDB would begin anew with everything free.
     pub(super) fn has(&self, boot: &str) -> Result<bool, Error> {
         let path = self.of(boot);
-        if path.is_dir() {
-            return Ok(true);
+        let damaged = |problem: &str| Err(Error::Damaged { path: path.clone(), problem: problem.to_owned() });
+        match fs::metadata(path.join(DATA)) {
+            Ok(data) if data.len() == 0 => return damaged("its file is empty"),
+            Ok(_) => return Ok(true),
+            Err(_) if path.is_dir() => return damaged("its file cannot be found"),
+            Err(_) => (),
         }
         let boot = self.path.join(boot);
         let Some(other) = entries(&boot)?.into_iter().next() else { return Ok(false) };
@@ -224,13 +232,26 @@ mod tests {
         }
         let folder = Folder::make(state.path()).expect("there");
         assert!(!folder.has(OURS).expect("readable"));
-        folder.prepare(OURS).expect("prepared");
+        let new = folder.prepare(OURS).expect("prepared");
+        fs::copy("/proc/self/stat", new.join(DATA)).expect("any content");
         assert!(!folder.has(OURS).expect("readable"));
         folder.publish(OURS).expect("published");
         assert!(folder.has(OURS).expect("readable"));
         let mut left = entries(state.path()).expect("readable");
         left.sort();
         assert_eq!(left, [OURS, "notes"]);
+    }
+
+    #[test]
+    fn a_database_that_lost_its_file_is_not_taken_for_a_new_one() {
+        let state = tempfile::tempdir().expect("a folder");
+        let folder = Folder::make(state.path()).expect("there");
+        folder.prepare(OURS).expect("prepared");
+        folder.publish(OURS).expect("published");
+        let problem = || folder.has(OURS).expect_err("damaged").to_string();
+        assert!(problem().contains("its file cannot be found"), "{}", problem());
+        fs::File::create(folder.of(OURS).join(DATA)).expect("made");
+        assert!(problem().contains("its file is empty"), "{}", problem());
     }
 
     #[test]

@@ -154,6 +154,23 @@ pub struct Intent {
     pub plan: Checked,
     /// The node's pools at that time.
     pub pools: Vec<IpNet>,
+    /// The interface is another plugin's: only the addresses are podwire's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
+    /// Who gave the addresses, if it was another plugin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegated: Option<Delegated>,
+}
+
+/// Another plugin that gave addresses, and has to be told when they are given back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delegated {
+    /// Its file's name.
+    pub plugin: String,
+    /// CNI_PATH: the folders in which it is looked for.
+    pub path: String,
+    /// The whole configuration of the ADD.
+    pub config: String,
 }
 
 impl Intent {

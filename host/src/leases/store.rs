@@ -11,15 +11,12 @@ use heed::types::Bytes;
 use heed::{CommitOrAbort, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
 use rustix::fs::{Mode, OFlags, open};
 
-use super::folder::{self, Folder};
+use super::folder::{self, DATA, Folder};
 use super::{Error, Snapshot, Transaction, Turn};
 use crate::names::AttachmentId;
 
 /// Only address space: the file is as large as what was written, some 100 MiB for 60,000 attachments.
 const MAP_SIZE: usize = 1 << 30;
-
-/// LMDB's name for its file.
-const DATA: &str = "data.mdb";
 
 /// Where rows are.
 pub(super) type Table = heed::Database<'static, Bytes, Bytes>;

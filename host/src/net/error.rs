@@ -1,7 +1,7 @@
 //! What the operator reads when the kernel did not do what was asked.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use netlink_packet_core::DecodeError;
@@ -117,6 +117,17 @@ pub enum Error {
          there (`ip address show to {0}`)"
     )]
     AddressOfNode(IpAddr),
+    /// A port of the node leads to another pod.
+    #[error(
+        "{port} of the node is taken{}: give the pod another host port, or another address of the node, or \
+         remove the pod that has it", to(.holder)
+    )]
+    PortTaken {
+        /// "tcp port 8080", "udp port 53 of 192.168.1.11".
+        port: String,
+        /// The pod that has it, and its port.
+        holder: Option<SocketAddr>,
+    },
     /// A route of another origin stands where a planned one belongs.
     #[error(
         "route {destination} exists already ({found}), and podwire did not make it; remove it, or give the \
@@ -168,6 +179,10 @@ impl Error {
             _ => Err(Self::ManyRefused(refused)),
         }
     }
+}
+
+fn to(holder: &Option<SocketAddr>) -> String {
+    holder.map(|pod| format!(", and leads to {pod}")).unwrap_or_default()
 }
 
 fn sentences(refused: &[Refused]) -> String {

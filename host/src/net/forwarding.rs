@@ -11,17 +11,24 @@ use super::frame::attribute;
 use super::socket::Socket;
 use super::sysctl::{Families, forwarding};
 
-/// Has the node forward what is of these families.
-pub(super) fn ensure(socket: &mut Socket, families: Families) -> Result<(), Error> {
-    let asked_of = |wanted: bool, family| wanted.then_some(Question(family));
-    let four = asked_of(families.ipv4, AddressFamily::INET);
-    let six = asked_of(families.ipv6, AddressFamily::INET6);
-    let mut asked = socket.ask(&four.iter().chain(&six).copied().collect::<Vec<_>>())?..;
-    let mut is_off = |question: Option<Question>| match question.and_then(|_| asked.next()) {
+/// What is asked before forwarding is switched on, one question for each of these families.
+pub(super) fn questions(families: Families) -> impl Iterator<Item = Question> {
+    let asked = [(families.ipv4, AddressFamily::INET), (families.ipv6, AddressFamily::INET6)];
+    asked.into_iter().filter(|(wanted, _)| *wanted).map(|(_, family)| Question(family))
+}
+
+/// Has the node forward what is of these families. `asked` are the sequence numbers of [`questions`].
+pub(super) fn ensure(
+    socket: &mut Socket,
+    families: Families,
+    asked: impl IntoIterator<Item = u32>,
+) -> Result<(), Error> {
+    let mut asked = asked.into_iter();
+    let mut is_off = |wanted: bool| match wanted.then(|| asked.next()).flatten() {
         Some(asked) => is_on(socket, asked).map(|on| !on),
         None => Ok(false),
     };
-    let off = Families { ipv4: is_off(four)?, ipv6: is_off(six)? };
+    let off = Families { ipv4: is_off(families.ipv4)?, ipv6: is_off(families.ipv6)? };
     forwarding(off).iter().try_for_each(|switch| switch.ensure("1").map(|_| ()))
 }
 
@@ -42,8 +49,7 @@ fn decode(body: &[u8]) -> Result<bool, DecodeError> {
 }
 
 /// RTM_GETNETCONF (linux/netconf.h) for what concerns all interfaces.
-#[derive(Clone, Copy)]
-struct Question(AddressFamily);
+pub(super) struct Question(AddressFamily);
 
 impl NetlinkSerializable for Question {
     fn message_type(&self) -> u16 {

@@ -21,7 +21,7 @@ use super::route::{self, Route};
 use super::socket::Socket;
 use super::vlan::Memberships;
 use super::wiring::{container_routes, routes_to_pod};
-use super::{Error, address};
+use super::{Error, address, rules, shaping};
 
 /// Something that is not as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,11 @@ pub fn inspect(pod: &Namespace, plan: &Checked) -> Result<Vec<Difference>, Error
         }
         Wiring::Routed => report.routed(&near, plan),
     }
+    if let Some(bandwidth) = &plan.traffic.bandwidth {
+        let limits = shaping::inspect(&mut host, near.link.interface(), bandwidth, near.link.mtu)?;
+        report.differences.extend(limits);
+    }
+    report.differences.extend(rules::inspect(plan)?);
     Ok(report.differences)
 }
 

@@ -270,6 +270,20 @@ pub(super) fn by_name(name: &InterfaceName) -> RouteNetlinkMessage {
     question(vec![LinkAttribute::IfName(name.to_string()), without_statistics()])
 }
 
+/// Asks for the interface of that index.
+pub(super) fn by_index(index: u32) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![without_statistics()];
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// Whether a message about links says that this one can send and receive (`IFF_RUNNING`).
+pub(super) fn is_running(body: &[u8], index: u32) -> bool {
+    let header = LinkHeader::parse(body).ok();
+    header.is_some_and(|header| header.index == index && header.flags.contains(LinkFlags::Running))
+}
+
 /// What the kernel says to [`by_name`].
 pub(super) fn found(socket: &mut Socket, asked: u32) -> Result<Option<Link>, Error> {
     socket.answer(asked, "find an interface by its name", Link::decode)
@@ -280,6 +294,12 @@ pub fn bridges(socket: &mut Socket) -> Result<Vec<Link>, Error> {
     let kind = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]);
     let decode = |body: &[u8]| Ok(Some(Link::decode(body)?).filter(Link::is_bridge));
     socket.dump(&question(vec![kind, without_statistics()]), "bridges", decode)
+}
+
+/// All that podwire made.
+pub fn own(socket: &mut Socket) -> Result<Vec<Link>, Error> {
+    let decode = |body: &[u8]| Ok(Some(Link::decode(body)?).filter(|link| link.group == GROUP));
+    socket.dump(&question(vec![without_statistics()]), "links", decode)
 }
 
 /// The ports of a bridge.

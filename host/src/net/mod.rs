@@ -1,13 +1,14 @@
-//! The kernel: namespaces, links, addresses, routes.
+//! The kernel: namespaces, links, addresses, routes, rules, limits.
 //!
 //! Owns everything that speaks netlink or writes below /proc/sys, and knows what is podwire's among the
 //! node's links and routes. Knows plans that are checked; neither policies, leases nor CNI.
 //!
 //! | what | how podwire's own is told apart | why that way |
 //! | --- | --- | --- |
-//! | veth, bridge | link group [`marks::GROUP`](crate::plan::marks::GROUP) | the kernel takes it in the message that creates the link: no moment without |
+//! | veth, bridge, ifb | link group [`marks::GROUP`](crate::plan::marks::GROUP) | the kernel takes it in the message that creates the link: no moment without |
 //! | bridge handed over by an operator | alias [`marks::ALIAS`](crate::plan::marks::ALIAS) | `ip link set dev cni0 alias podwire` is easy to say, and `ip link` shows it |
 //! | route, bridge address | protocol number [`marks::PROTOCOL`](crate::plan::marks::PROTOCOL) | made for this: `ip route show proto 112` |
+//! | masquerade, port mapping, spoof check | nftables tables called [`rules::TABLE`] | a table has one owner, and `nft list ruleset` shows it |
 //!
 //! Everything that one namespace needs goes out in as few sends as possible; requests in one send are
 //! carried out in order, also after one of them was refused. So none may harm a stranger's interface when
@@ -16,26 +17,33 @@
 pub mod address;
 mod announcement;
 pub mod bridge;
+mod carrier;
 mod error;
 pub mod firewall;
 mod forwarding;
 mod frame;
+mod impairment;
 mod inspect;
 pub mod link;
 pub mod namespace;
 mod neighbour;
+mod netfilter;
 pub mod node;
 pub mod route;
+pub mod rules;
+pub mod shaping;
 pub mod socket;
 mod sys;
 pub mod sysctl;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unattended;
 mod unwiring;
 mod vlan;
 mod wiring;
 
 pub use error::{Error, Refused};
+pub use impairment::impairment;
 pub use inspect::{Difference, inspect};
 pub use unwiring::{Unwiring, unwire};
 pub use wiring::{Wired, WiredBridge, wire};

@@ -18,7 +18,7 @@ use super::link::{self, Interface, Link};
 use super::route::{self, Found, Hop, Route};
 use super::socket::{Request, Socket};
 use super::sysctl::{Families, Sysctl, enable_ipv6, forwarding};
-use super::{Error, address};
+use super::{Error, address, rules};
 
 /// One thing that was, or is to be, put right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,11 +110,15 @@ pub fn apply(plan: &NodePlan, families: Families) -> Result<Outcome, Error> {
     Ok(Outcome { changes, kept })
 }
 
-/// Takes away what podwire made on the node: its routes, and its bridges unless they have ports. Forwarding
-/// stays, for others may count on it.
+/// Takes away what podwire made on the node: its routes, its bridges unless they have ports, and its rules unless
+/// there are pods. Forwarding stays, for others may count on it.
 pub fn remove() -> Result<Outcome, Error> {
     let nothing = NodePlan { bridges: Vec::new(), routes: Vec::new(), extra: Vec::new() };
-    apply(&nothing, Families::default())
+    let outcome = apply(&nothing, Families::default())?;
+    if link::own(&mut Socket::route()?)?.is_empty() {
+        rules::remove_all()?;
+    }
+    Ok(outcome)
 }
 
 /// How the node differs from a plan.

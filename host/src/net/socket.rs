@@ -14,12 +14,13 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netdevice::name_to_index;
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{netlink, recv, send, socket_with};
 
 use super::frame::{Frame, append, frames};
-use super::sys;
-use super::{Error, Refused};
+use super::netfilter::Message;
+use super::{Error, Refused, sys, unattended};
 
 /// Twice what the kernel takes for one answer (`NLMSG_GOODSIZE`); of a table, it hands over as much at once as
 /// finds room here.
@@ -29,6 +30,9 @@ const RECEIVED_AT_ONCE: usize = 16 * 1024;
 /// a kilobyte of the socket's receive buffer (212,992 bytes), and one that finds no room is lost.
 const SENT_AT_ONCE: usize = 128;
 
+/// What a refusal takes of the socket's receive buffer, in bytes, with as much of the request as comes back.
+const REFUSAL: usize = 2048;
+
 /// The kernel's group of messages about links (linux/rtnetlink.h).
 const RTNLGRP_LINK: libc::c_int = 1;
 
@@ -37,16 +41,16 @@ const DUMP_ATTEMPTS: usize = 16;
 
 /// Something to be done, and what to say if the kernel does not do it.
 #[derive(Debug, Clone)]
-pub struct Request {
-    message: RouteNetlinkMessage,
+pub struct Request<M = RouteNetlinkMessage> {
+    message: M,
     flags: u16,
     step: String,
     harmless: &'static [Errno],
 }
 
-impl Request {
+impl<M> Request<M> {
     /// `step` completes the sentence "the kernel refused to …".
-    pub fn new(message: RouteNetlinkMessage, flags: u16, step: String) -> Self {
+    pub fn new(message: M, flags: u16, step: String) -> Self {
         Self { message, flags, step, harmless: &[] }
     }
 
@@ -71,7 +75,7 @@ impl Socket {
         Self::open(None)
     }
 
-    /// A socket for nftables in this thread's network namespace.
+    /// A socket for nftables and for connections in this thread's network namespace.
     pub fn netfilter() -> Result<Self, Error> {
         Self::open(Some(netlink::NETFILTER))
     }
@@ -100,12 +104,35 @@ impl Socket {
     }
 
     /// As [`Socket::apply`], but hands the refusals over.
-    pub fn attempt(&mut self, requests: &[Request]) -> Result<Vec<Refused>, Error> {
+    pub fn attempt<M: NetlinkSerializable>(
+        &mut self,
+        requests: &[Request<M>],
+    ) -> Result<Vec<Refused>, Error> {
         let mut refused = Vec::new();
         for (turn, some) in requests.chunks(SENT_AT_ONCE).enumerate() {
             let first = self.send_requests(some)?;
             self.collect(some, first, turn * SENT_AT_ONCE, &mut refused)?;
         }
+        Ok(refused)
+    }
+
+    /// Has nf_tables carry out all of the requests, or none if it refuses one. Hands the refusals over: it goes on
+    /// to look at those after one that it refuses.
+    pub(super) fn transact(&mut self, requests: &[Request<Message>]) -> Result<Vec<Refused>, Error> {
+        let mut refused = Vec::new();
+        if requests.is_empty() {
+            return Ok(refused);
+        }
+        if requests.len() > SENT_AT_ONCE {
+            let failed = |errno| Error::Socket { action: "make room for answers", errno };
+            set_socket_recv_buffer_size_force(&self.file, requests.len() * REFUSAL).map_err(failed)?;
+        }
+        let mut bytes = Vec::with_capacity(1024);
+        append(&mut bytes, &Message::begin(), NLM_F_REQUEST, self.next());
+        let first = self.write(&mut bytes, requests);
+        append(&mut bytes, &Message::end(), NLM_F_REQUEST, self.next());
+        self.send(&bytes)?;
+        self.collect(requests, first, 0, &mut refused)?;
         Ok(refused)
     }
 
@@ -248,23 +275,29 @@ impl Socket {
         }
     }
 
-    /// Only the last request asks for an acknowledgement: refusals come unasked, and in order, so that
-    /// with the last answer all are there. Returns the first sequence number.
-    fn send_requests(&mut self, requests: &[Request]) -> Result<u32, Error> {
-        let first = self.sequence.wrapping_add(1);
+    /// Returns the first sequence number.
+    fn send_requests<M: NetlinkSerializable>(&mut self, requests: &[Request<M>]) -> Result<u32, Error> {
         let mut bytes = Vec::with_capacity(1024);
-        for (position, request) in requests.iter().enumerate() {
-            let acknowledged = if position + 1 == requests.len() { NLM_F_ACK } else { 0 };
-            let flags = NLM_F_REQUEST | request.flags | acknowledged;
-            append(&mut bytes, &request.message, flags, self.next());
-        }
+        let first = self.write(&mut bytes, requests);
         self.send(&bytes)?;
         Ok(first)
     }
 
-    fn collect(
+    /// Only the last request asks for an acknowledgement: refusals come unasked, and in order, so that
+    /// with the last answer all are there. Returns the first sequence number.
+    fn write<M: NetlinkSerializable>(&mut self, bytes: &mut Vec<u8>, requests: &[Request<M>]) -> u32 {
+        let first = self.sequence.wrapping_add(1);
+        for (position, request) in requests.iter().enumerate() {
+            let acknowledged = if position + 1 == requests.len() { NLM_F_ACK } else { 0 };
+            let flags = NLM_F_REQUEST | request.flags | acknowledged;
+            append(bytes, &request.message, flags, self.next());
+        }
+        first
+    }
+
+    fn collect<M>(
         &mut self,
-        requests: &[Request],
+        requests: &[Request<M>],
         first: u32,
         before: usize,
         refused: &mut Vec<Refused>,
@@ -272,6 +305,10 @@ impl Socket {
         loop {
             self.receive()?;
             for frame in frames(&self.received).filter(|frame| frame.kind == NLMSG_ERROR) {
+                // What is wrong with a batch as a whole is said of the mark before it, and may be all that is said.
+                if let Some(errno) = frame.errno().filter(|_| frame.sequence.wrapping_add(1) == first) {
+                    return Err(frame.refusal(before, &requests[0].step, errno).into());
+                }
                 let position = frame.sequence.wrapping_sub(first) as usize;
                 let Some(request) = requests.get(position) else { continue };
                 if let Some(errno) = frame.errno().filter(|errno| !request.harmless.contains(errno)) {
@@ -282,6 +319,11 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// Closes one of netfilter's without waiting: see [`unattended`].
+    pub(super) fn close_unattended(self) {
+        unattended::close(self.file);
     }
 
     fn next(&mut self) -> u32 {

@@ -8,25 +8,29 @@
 //! So a child process makes the request, and podwire goes on when it hears that the link is gone. The child ends
 //! with the kernel's wait. Whichever of the two is killed, the kernel finishes what it began.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::names::InterfaceName;
+use crate::plan::Checked;
 
-use super::Error;
-use super::link;
+use super::link::{self, Link};
 use super::socket::{Request, Socket};
+use super::{Error, rules, shaping};
 
 /// How long the removal may be unheard before it is asked for once more, and waited for: something killed the
 /// child, or it gets no time to run. Later than that it does not begin.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The removal of a veth, under way.
+/// The removal of a pod's wiring, under way.
 #[derive(Debug)]
 #[must_use = "the link is gone only when `finish` says so"]
 pub struct Unwiring {
-    removal: Option<Removal>,
+    removals: Vec<Removal>,
+    rules: Result<(), Error>,
+    addresses: Vec<IpAddr>,
 }
 
+/// Of one link.
 #[derive(Debug)]
 struct Removal {
     socket: Socket,
@@ -37,32 +41,47 @@ struct Removal {
     sequence: Option<u32>,
 }
 
-/// Begins to take a pod's wiring down: its veth, and with it the other end, all addresses and routes of both.
-/// The calling thread is in the node's network namespace.
+/// Begins to take a pod's wiring down: its veth, and with it the other end, all addresses and routes of both; what
+/// limits its traffic; its rules. The calling thread is in the node's network namespace.
 ///
 /// That it is gone already is success, and so is that a link which podwire did not make has its name: that
 /// one stays.
-pub fn unwire(host_interface: &InterfaceName) -> Result<Unwiring, Error> {
-    let mut socket = Socket::route()?;
-    let found = link::find(&mut socket, host_interface)?;
-    let Some(found) = found.filter(|found| found.is_veth() && found.is_ours()) else {
-        return Ok(Unwiring { removal: None });
+pub fn unwire(plan: &Checked) -> Result<Unwiring, Error> {
+    let veth = |socket: &mut Socket| {
+        let found = link::find(socket, &plan.host_interface)?;
+        Ok(found.filter(|found| found.is_veth() && found.is_ours()))
     };
-    socket.hear_of_links()?;
-    let request = link::delete(found.interface());
-    let until = Instant::now() + PATIENCE;
-    let sequence = socket.send_from_child(&request, until).ok();
-    Ok(Unwiring { removal: Some(Removal { socket, index: found.index, request, until, sequence }) })
+    let mut removals: Vec<Removal> = Removal::begin(veth)?.into_iter().collect();
+    if plan.traffic.bandwidth.is_some() {
+        let ifb = |socket: &mut Socket| shaping::find_ifb(socket, plan.host_interface.as_str());
+        removals.extend(Removal::begin(ifb)?);
+    }
+    let addresses = plan.addresses.iter().map(|address| address.prefix.addr()).collect();
+    // Needs no link, and the kernel is busy with it.
+    Ok(Unwiring { removals, rules: rules::remove(plan), addresses })
 }
 
 impl Unwiring {
-    /// Waits until the link is gone: nobody finds it, and nothing answers for its addresses.
+    /// Waits until the link is gone: nobody finds it, and nothing answers for its addresses. Goes on through
+    /// failures, and returns the first.
     pub fn finish(self) -> Result<(), Error> {
-        self.removal.map_or(Ok(()), Removal::finish)
+        let gone: Vec<_> = self.removals.into_iter().map(Removal::finish).collect();
+        gone.into_iter().chain([self.rules, rules::forget(&self.addresses)]).collect()
     }
 }
 
 impl Removal {
+    /// None if there is no such link.
+    fn begin(find: impl Fn(&mut Socket) -> Result<Option<Link>, Error>) -> Result<Option<Self>, Error> {
+        let mut socket = Socket::route()?;
+        let Some(found) = find(&mut socket)? else { return Ok(None) };
+        socket.hear_of_links()?;
+        let request = link::delete(found.interface());
+        let until = Instant::now() + PATIENCE;
+        let sequence = socket.send_from_child(&request, until).ok();
+        Ok(Some(Self { socket, index: found.index, request, until, sequence }))
+    }
+
     fn finish(mut self) -> Result<(), Error> {
         // Once more, by a socket that hears of nothing else: on one that is full, the answer would be lost.
         if self.is_heard()? { Ok(()) } else { Socket::route()?.apply(&[self.request]) }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 use ipnet::IpNet;
+use netlink_packet_core::NetlinkSerializable;
+use netlink_packet_route::RouteNetlinkMessage;
 use rustix::io::Errno;
 
 use crate::names::{InterfaceName, MacAddress};
@@ -17,7 +19,10 @@ use super::namespace::Namespace;
 use super::route::{self, Hop, Route};
 use super::socket::{Request, Socket};
 use super::sysctl::{Families, Sysctl, enable_ipv6};
-use super::{DEFAULT_MTU, Error, Refused, address, announcement, bridge, forwarding, neighbour, vlan};
+use super::{
+    DEFAULT_MTU, Error, Refused, address, announcement, bridge, carrier, forwarding, neighbour, rules,
+    shaping, vlan,
+};
 
 /// What became true beyond the plan, for the CNI result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +46,8 @@ pub struct WiredBridge {
 
 /// Wires a pod. The calling thread is in the node's network namespace.
 ///
-/// If it fails, the veth is gone again, and forwarding is as it was. A bridge that was made for it stays: it is
-/// the node's, and other pods may be its ports already.
+/// If it fails, the veth and the pod's rules are gone again, and forwarding is as it was. A bridge that was made for
+/// it stays: it is the node's, and other pods may be its ports already. So do the node's rules.
 pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     let mut host = Socket::route()?;
     // The kernel would say so too, but only after the bridge was given an address.
@@ -50,12 +55,21 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
         return Err(Error::HostInterfaceTaken(plan.host_interface.clone()));
     }
     let found = look_around(&mut host, plan)?;
-    let Prepared { wired, bridge, before } = prepare(&mut host, pod, plan, found)?;
+    // They need no interface; and what the pod must not do is forbidden before it can do anything.
+    rules::apply(plan)?;
+    link_up(&mut host, pod, plan, found).map_err(|error| match rules::remove(plan) {
+        Ok(()) => error,
+        Err(left) => not_undone(plan, error, left),
+    })
+}
+
+fn link_up(host: &mut Socket, pod: &Namespace, plan: &Checked, found: Option<Link>) -> Result<Wired, Error> {
+    let Prepared { wired, bridge, before } = prepare(host, pod, plan, found)?;
     let master = bridge.as_ref().map(|bridge| bridge.index);
-    let index = create_veth(&mut host, pod, plan, wired.mtu, master, before)?;
+    let index = create_veth(host, pod, plan, wired.mtu, master, before)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
-    let connected = connect(&mut host, end, pod, plan, bridge.as_ref());
-    connected.map_err(|error| undo(&mut host, end, plan, error))?;
+    let connected = connect(host, end, pod, plan, (bridge.as_ref(), wired.mtu));
+    connected.map_err(|error| undo(host, end, plan, error))?;
     if let Some(bridge) = master {
         announcement::send(bridge, plan);
     }
@@ -183,16 +197,64 @@ fn connect(
     end: Interface<'_>,
     pod: &Namespace,
     plan: &Checked,
-    before: Option<&Link>,
+    (before, mtu): (Option<&Link>, u32),
 ) -> Result<(), Error> {
     if let (Some(before), Wiring::Bridge { bridge, .. }) = (before, &plan.wiring) {
         bridge::keep_address(host, before, bridge)?;
     }
-    let requests = host_requests(host, end, plan)?;
+    let mut requests = match &plan.traffic.bandwidth {
+        Some(bandwidth) => shaping::requests(host, end, bandwidth, mtu)?,
+        None => Vec::new(),
+    };
+    requests.extend(host_requests(host, end, plan)?);
     host.apply(&requests)?;
     pod.run(|| configure_container(plan))??;
+    rules::serve_loopback(plan)?;
+    finish(host, end, plan)
+}
+
+/// What is asked at the end, in one send.
+enum Last {
+    Carrier(RouteNetlinkMessage),
+    Forwarding(forwarding::Question),
+}
+
+impl NetlinkSerializable for Last {
+    fn message_type(&self) -> u16 {
+        match self {
+            Self::Carrier(question) => question.message_type(),
+            Self::Forwarding(question) => question.message_type(),
+        }
+    }
+
+    fn buffer_len(&self) -> usize {
+        match self {
+            Self::Carrier(question) => question.buffer_len(),
+            Self::Forwarding(question) => question.buffer_len(),
+        }
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        match self {
+            Self::Carrier(question) => question.serialize(buffer),
+            Self::Forwarding(question) => question.serialize(buffer),
+        }
+    }
+}
+
+/// Whoever hears that the pod is wired sends it packets.
+fn finish(host: &mut Socket, end: Interface<'_>, plan: &Checked) -> Result<(), Error> {
+    let carrier = (!plan.interface_down).then(|| Last::Carrier(carrier::question(end)));
+    let waits = carrier.is_some();
+    let families = families(plan);
+    let questions: Vec<_> =
+        carrier.into_iter().chain(forwarding::questions(families).map(Last::Forwarding)).collect();
+    let mut asked = host.ask(&questions)?..;
+    if let Some(asked) = waits.then(|| asked.next()).flatten() {
+        carrier::wait(host, asked, end)?;
+    }
     // Last, since it cannot be undone: others may count on it a moment later.
-    forwarding::ensure(host, families(plan))
+    forwarding::ensure(host, families, asked)
 }
 
 fn host_requests(host: &mut Socket, end: Interface<'_>, plan: &Checked) -> Result<Vec<Request>, Error> {
@@ -289,12 +351,22 @@ fn index_of(socket: &Socket, name: &InterfaceName) -> Result<u32, Error> {
 
 /// With the host's end go the other, and all addresses and routes of both.
 fn undo(host: &mut Socket, end: Interface<'_>, plan: &Checked, error: Error) -> Error {
-    match host.apply(&[link::delete(end)]) {
+    let ifb = match &plan.traffic.bandwidth {
+        Some(_) => shaping::find_ifb(host, end.name),
+        None => Ok(None),
+    };
+    let mut requests = vec![link::delete(end)];
+    let undone = ifb.and_then(|ifb| {
+        requests.extend(ifb.iter().map(|ifb| link::delete(ifb.interface())));
+        host.apply(&requests)
+    });
+    match undone {
         Ok(()) => error,
-        Err(left) => Error::NotUndone {
-            error: Box::new(error),
-            interface: plan.host_interface.clone(),
-            left: Box::new(left),
-        },
+        Err(left) => not_undone(plan, error, left),
     }
+}
+
+fn not_undone(plan: &Checked, error: Error, left: Error) -> Error {
+    let interface = plan.host_interface.clone();
+    Error::NotUndone { error: Box::new(error), interface, left: Box::new(left) }
 }

@@ -71,6 +71,25 @@ pub fn add(request: &AddRequest, plan: AddPlan) -> Outcome<Checked> {
     })
 }
 
+/// What is on record of an attachment whose interface another plugin made.
+pub fn addresses_only(id: &AttachmentId, addresses: Vec<Address>) -> Checked {
+    Checked {
+        container_interface: id.ifname.clone(),
+        host_interface: default_host_interface(id),
+        wiring: Wiring::Routed,
+        mac: default_mac(id, &addresses),
+        host_mac: default_mac(id, &[]),
+        addresses,
+        routes: Vec::new(),
+        mtu: None,
+        dns: None,
+        sysctls: Vec::new(),
+        traffic: Traffic::default(),
+        duplicate_address_detection: false,
+        interface_down: false,
+    }
+}
+
 /// Checks what a policy proposes for the node.
 pub fn node(request: &NodeRequest, plan: NodePlan<String>) -> Outcome<NodePlan> {
     no_extra(&plan.extra)?;

@@ -9,7 +9,7 @@ use super::{limits, settings};
 
 /// Interfaces with functions that the contract lets a policy import, any version of this line: that the
 /// version is one that this podwire serves is checked when the component is linked.
-const IMPORTS: [&str; 2] = ["podwire:policy/leases@0.1.", "podwire:policy/log@0.1."];
+const IMPORTS: [&str; 2] = ["podwire:policy/leases@0.2.", "podwire:policy/log@0.2."];
 
 /// Functions of the contract.
 const EXPORTS: [&str; 4] = ["check-config", "add", "del", "node"];
@@ -38,7 +38,7 @@ pub enum Unfit {
     /// Functions that podwire does not have.
     #[error(
         "the component imports {0}, but a policy may import nothing except podwire:policy/leases and \
-         podwire:policy/log of version 0.1{hint}",
+         podwire:policy/log of version 0.2{hint}",
         hint = wasi_hint(.0)
     )]
     Import(String),

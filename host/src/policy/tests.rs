@@ -224,16 +224,16 @@ fn giant_arguments_and_answers_end() {
         "(drop (memory.grow (i32.const 64))) (call $log (i32.const 1) (i32.const 0) (i32.const 2000000))";
     let error = failure(message, LOG);
     assert!(error.contains("it passed more than 1 MiB to the host at once"), "{error}");
-    // The list of addresses stands at 4 (the plan) + 44.
+    // The list of addresses stands at 4 (the plan) + 68.
     let addresses = "(drop (memory.grow (i32.const 700)))
-        (i32.store (i32.const 1072) (i32.const 0)) (i32.store (i32.const 1076) (i32.const 1000000))";
+        (i32.store (i32.const 1096) (i32.const 0)) (i32.store (i32.const 1100) (i32.const 1000000))";
     let error = failure(addresses, "");
     assert!(error.contains("it passed more than 1 MiB to the host at once"), "{error}");
 }
 
 #[test]
 fn an_answer_that_breaks_a_rule_names_it() {
-    let nine = "(i32.store (i32.const 1072) (i32.const 8192)) (i32.store (i32.const 1076) (i32.const 9))";
+    let nine = "(i32.store (i32.const 1096) (i32.const 8192)) (i32.store (i32.const 1100) (i32.const 9))";
     assert_eq!(
         failure(nine, ""),
         "policy test (sha256:00) gave an answer to add that breaks a rule: addresses is a list of 9, but at \
@@ -245,7 +245,7 @@ fn an_answer_that_breaks_a_rule_names_it() {
 fn nonsense_is_refused() {
     for (nonsense, reason) in [
         ("(i32.store8 (i32.const 1024) (i32.const 77))", "discriminant"),
-        ("(i32.store (i32.const 1072) (i32.const -8)) (i32.store (i32.const 1076) (i32.const 8))", "bounds"),
+        ("(i32.store (i32.const 1096) (i32.const -8)) (i32.store (i32.const 1100) (i32.const 8))", "bounds"),
         // A name for the host's interface that is not UTF-8.
         (
             "(i32.store8 (i32.const 1028) (i32.const 1)) (i32.store (i32.const 1032) (i32.const 2048))

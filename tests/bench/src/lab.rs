@@ -81,7 +81,15 @@ impl Lab {
 
     /// A variant that has made its bridge, and whatever else it makes once, for its first pod.
     pub(crate) fn variant(&mut self, name: &str, kind: Kind, stack: Stack) -> Result<Variant> {
-        let variant = Variant::new(&self.node, name, kind, stack, &self.programs);
+        self.warm(Variant::new(&self.node, name, kind, stack, &self.programs))
+    }
+
+    /// One whose pods are masqueraded.
+    pub(crate) fn masquerading(&mut self, name: &str, kind: Kind) -> Result<Variant> {
+        self.warm(Variant::new(&self.node, name, kind, Stack::V4, &self.programs).masquerading())
+    }
+
+    fn warm(&mut self, variant: Variant) -> Result<Variant> {
         self.round_trip(&[&variant], 2, 1)?;
         Ok(variant)
     }

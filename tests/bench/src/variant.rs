@@ -62,6 +62,7 @@ pub(crate) struct Variant {
     /// The network namespace that it takes for the node's.
     pub(crate) host: Namespace,
     stack: Stack,
+    masquerades: bool,
     program: PathBuf,
     /// Where it keeps what it has given away.
     state: PathBuf,
@@ -80,7 +81,13 @@ impl Variant {
         if matches!(kind, Kind::Floor | Kind::FloorWithoutLinkLocal) {
             host.run(|| make_bridge(stack));
         }
-        Self { kind, host, stack, program, state: PathBuf::from("/run/podwire-bench").join(name) }
+        let state = PathBuf::from("/run/podwire-bench").join(name);
+        Self { kind, host, stack, masquerades: false, program, state }
+    }
+
+    /// With pods that leave the cluster with the node's address.
+    pub(crate) fn masquerading(self) -> Self {
+        Self { masquerades: true, ..self }
     }
 
     /// On the same node.
@@ -141,7 +148,8 @@ impl Variant {
 
     fn for_podwire(&self) -> Value {
         json!({
-            "type": "podwire", "pools": self.pools(), "cluster": self.pools(), "config": { "bridge": BRIDGE },
+            "type": "podwire", "pools": self.pools(), "cluster": self.pools(),
+            "config": { "bridge": BRIDGE, "ipMasq": self.masquerades },
         })
     }
 
@@ -161,7 +169,7 @@ impl Variant {
         let ranges = self.pools().iter().map(|pool| json!([{ "subnet": pool }]));
         let routes = ["0.0.0.0/0", "::/0"].into_iter().take(self.pools().len());
         json!({
-            "type": "bridge", "bridge": BRIDGE, "isGateway": true, "ipMasq": false,
+            "type": "bridge", "bridge": BRIDGE, "isGateway": true, "ipMasq": self.masquerades,
             "ipam": {
                 "type": "host-local", "dataDir": self.state,
                 "ranges": ranges.collect::<Value>(),
@@ -237,7 +245,14 @@ mod tests {
 
     fn variant(kind: Kind, stack: Stack) -> Variant {
         let host = Namespace::at("/run/netns/host");
-        Variant { kind, host, stack, program: "/bin/plugin".into(), state: "/run/state".into() }
+        Variant {
+            kind,
+            host,
+            stack,
+            masquerades: false,
+            program: "/bin/plugin".into(),
+            state: "/run/state".into(),
+        }
     }
 
     fn answer(exit: i32, result: Value) -> Measured {

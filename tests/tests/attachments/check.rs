@@ -109,6 +109,28 @@ fn status_turns_red_when_the_pool_is_full() {
 }
 
 #[test]
+fn status_tells_when_pods_are_cut_off() {
+    let Some(bench) = Bench::new() else { return };
+    if bench.plugin.does_not_promise("STATUS") {
+        return;
+    }
+    let network = Network::new("1.1.0", &[V4]);
+    let _pod = bench.wired(&network, "a");
+    for (harm, remedy) in
+        [("link set cni0 down", "ip link set dev cni0 up"), ("link delete cni0", "bridge cni0 is gone")]
+    {
+        bench.plugin.status(&network).done();
+        kernel::ip(harm);
+        let error = bench.plugin.status(&network).error();
+        assert!(error.code == 51 && error.message.contains(remedy), "{error:?}");
+        let _another = bench.wired(&network, &format!("after-{}", harm.len()));
+    }
+    kernel::run("sysctl", "-w net.ipv4.ip_forward=0");
+    let error = bench.plugin.status(&network).error();
+    assert!(error.code == 51 && error.message.contains("sysctl -w net.ipv4.ip_forward=1"), "{error:?}");
+}
+
+#[test]
 fn status_changes_nothing() {
     let Some(bench) = Bench::new() else { return };
     if bench.plugin.does_not_promise("STATUS") {

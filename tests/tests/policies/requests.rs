@@ -24,8 +24,8 @@ fn an_address_that_is_asked_for_is_granted_if_it_is_free() {
     let late = bench.node.pod("late");
     for (asked, code, words) in [
         ("10.244.1.77", code::REFUSED, "requested address 10.244.1.77 is held by"),
-        ("10.244.1.1", code::REFUSED, "requested address 10.244.1.1 is the bridge's own"),
-        ("10.244.9.9", code::REFUSED, "requested address 10.244.9.9 is in no pool of node"),
+        ("10.244.1.1", code::REFUSED, "requested address 10.244.1.1 is the gateway of 10.244.1.0/24"),
+        ("10.244.9.9", code::REFUSED, "requested address 10.244.9.9 is not among the addresses"),
         ("10.244.1.0", code::PLAN_BROKE_RULE, "10.244.1.0/24, but that is the network address"),
         ("10.244.1.255", code::PLAN_BROKE_RULE, "10.244.1.255/24, but that is the broadcast address"),
         ("10.244.1.78/8", 0, ""),

@@ -84,6 +84,8 @@ fn intent(container: &str, addresses: &[&str]) -> Intent {
             interface_down: false,
         },
         pools: vec![net("10.0.0.0/8"), net("fd00::/8")],
+        elsewhere: false,
+        delegated: None,
         attachment,
     }
 }

@@ -1,25 +1,22 @@
 //! nftables, read over netlink: iptables-nft's tables are among its own.
 //!
-//! Message and attribute numbers are those of linux/netfilter/nf_tables.h; numbers in attributes are
-//! big-endian.
+//! Message and attribute numbers are those of linux/netfilter/nf_tables.h.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use netlink_packet_core::{NetlinkSerializable, NlasIterator};
 use rustix::io::Errno;
 
 use super::super::Error;
+use super::super::netfilter::{
+    Attributes, GENERIC_HEADER, Message, NFTABLES, attribute, children, nested, number, text,
+};
 use super::super::socket::Socket;
 use super::super::sysctl::Families;
 use super::{DroppingChain, Place};
 
-/// `NFNL_SUBSYS_NFTABLES` in the message type's upper byte.
-const NFT: u16 = 10 << 8;
-const NFT_MSG_GETCHAIN: u16 = 4;
-const NFT_MSG_GETRULE: u16 = 7;
-/// The length of struct nfgenmsg: family, version, resource.
-const GENERIC_HEADER: usize = 4;
+const NFT_MSG_GETCHAIN: u8 = 4;
+const NFT_MSG_GETRULE: u8 = 7;
 
 const NFPROTO_INET: u8 = 1;
 const NFPROTO_IPV4: u8 = 2;
@@ -64,7 +61,7 @@ pub(super) fn dropping_chains() -> Result<Vec<DroppingChain>, Error> {
         Err(Error::Socket { errno: Errno::PROTONOSUPPORT, .. }) => return Ok(Vec::new()),
         socket => socket?,
     };
-    let question = Question { kind: NFT_MSG_GETCHAIN, family: 0, table: None };
+    let question = question(NFT_MSG_GETCHAIN, 0, None);
     let bases = match socket.dump(&question, "nftables chains", |body| Ok(Base::decode(body))) {
         Err(Error::Refused(refused)) if refused.errno == Errno::INVAL => return Ok(Vec::new()),
         bases => bases?,
@@ -72,33 +69,10 @@ pub(super) fn dropping_chains() -> Result<Vec<DroppingChain>, Error> {
     bases.into_iter().map(|base| base.with_rules(&mut socket)).collect()
 }
 
-/// What is asked for: all of it, or that of one table.
-struct Question<'a> {
-    kind: u16,
-    family: u8,
-    table: Option<&'a str>,
-}
-
-impl NetlinkSerializable for Question<'_> {
-    fn message_type(&self) -> u16 {
-        NFT | self.kind
-    }
-
-    fn buffer_len(&self) -> usize {
-        let table = self.table.map_or(0, |table| 4 + table.len() + 1);
-        GENERIC_HEADER + table.next_multiple_of(4)
-    }
-
-    fn serialize(&self, buffer: &mut [u8]) {
-        buffer.fill(0);
-        buffer[0] = self.family;
-        if let Some(table) = self.table {
-            let attribute = &mut buffer[GENERIC_HEADER..];
-            attribute[..2].copy_from_slice(&(4 + table.len() as u16 + 1).to_ne_bytes());
-            attribute[2..4].copy_from_slice(&NFTA_RULE_TABLE.to_ne_bytes());
-            attribute[4..4 + table.len()].copy_from_slice(table.as_bytes());
-        }
-    }
+/// Asks for all of it, or for that of one table.
+fn question(kind: u8, family: u8, table: Option<&str>) -> Message {
+    let none = Attributes::default();
+    Message::new(NFTABLES, kind, family, table.map_or(none.clone(), |name| none.text(NFTA_RULE_TABLE, name)))
 }
 
 /// A base chain at the forward hook that drops.
@@ -122,7 +96,7 @@ impl Base {
     }
 
     fn with_rules(self, socket: &mut Socket) -> Result<DroppingChain, Error> {
-        let question = Question { kind: NFT_MSG_GETRULE, family: self.family, table: Some(&self.table) };
+        let question = question(NFT_MSG_GETRULE, self.family, Some(&self.table));
         let rules = socket.dump(&question, "nftables rules", |body| Ok(Rule::decode(body, &self.table)))?;
         let jumps = |chain: &str| {
             rules.iter().any(|rule| rule.chain == self.chain && rule.effect == Effect::Jump(chain.to_owned()))
@@ -297,28 +271,4 @@ fn block(version: IpVersion, value: &[u8], length: u32) -> Option<IpNet> {
         IpVersion::V6 => Ipv6Addr::from(octets).into(),
     };
     IpNet::new(address, u8::try_from(length).ok()?).ok()
-}
-
-fn children(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    NlasIterator::new(bytes).map_while(Result::ok).map(|attribute| {
-        let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
-        (kind, &attribute.into_inner()[4..length])
-    })
-}
-
-fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
-    children(bytes).find_map(|(found, value)| (found == kind).then_some(value))
-}
-
-fn nested<'a>(bytes: &'a [u8], path: &[u16]) -> Option<&'a [u8]> {
-    path.iter().try_fold(bytes, |bytes, kind| attribute(bytes, *kind))
-}
-
-fn number(bytes: &[u8], kind: u16) -> Option<u32> {
-    Some(u32::from_be_bytes(attribute(bytes, kind)?.try_into().ok()?))
-}
-
-fn text(bytes: &[u8], kind: u16) -> Option<String> {
-    let value = attribute(bytes, kind)?;
-    Some(String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned())
 }

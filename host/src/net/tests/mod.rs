@@ -8,7 +8,9 @@ mod interface;
 mod namespace;
 mod neighbour;
 mod node;
+mod rules;
 mod script;
+mod shaping;
 mod wiring;
 
 use std::io::{ErrorKind, Write};

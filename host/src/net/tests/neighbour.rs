@@ -40,7 +40,7 @@ fn an_address_that_is_used_again_leaves_no_stale_neighbour() {
         for (from, own, target) in ways {
             assert!(reaches(from, own, &first, target));
         }
-        unwire(&name("pw2")).and_then(Unwiring::finish).expect("gone");
+        unwire(&bridged(2, &[V4, V6])).and_then(Unwiring::finish).expect("gone");
         drop(first);
         let second = of_mac(2);
         for (from, own, target) in ways {

@@ -1,11 +1,11 @@
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketType, bind, recv, socket};
 
-use crate::plan::{NextHop, NodePlan, NodeRoute};
+use crate::plan::{Masquerade, NextHop, NodePlan, NodeRoute, Traffic};
 
 use super::super::node::{apply, inspect, remove};
 use super::super::sysctl::Families;
-use super::super::{Error, wire};
+use super::super::{Error, Unwiring, unwire, wire};
 use super::*;
 use crate::plan::marks::ALIAS;
 
@@ -216,7 +216,9 @@ fn taking_the_node_down_leaves_bridges_in_use_and_strangers() {
         assert_eq!(kept, ["bridge cni0: expected none, found one with 1 port"]);
         assert!(routes_of_the_node().is_empty());
 
-        super::super::unwire(&name("pw2")).and_then(super::super::Unwiring::finish).expect("gone");
+        super::super::unwire(&bridged(2, &["10.244.1.0/24"]))
+            .and_then(super::super::Unwiring::finish)
+            .expect("gone");
         let outcome = remove().expect("removed");
         let changes: Vec<_> = outcome.changes.iter().map(ToString::to_string).collect();
         assert_eq!((changes, outcome.kept), (vec!["bridge cni0 removed".to_owned()], vec![]));
@@ -246,5 +248,20 @@ fn many_routes_fit_and_are_listed_whole() {
         assert_eq!(routes_of_the_node().len(), 1000);
         assert_eq!(applied(&plan), [""; 0]);
         assert_eq!(remove().expect("removed").changes.len(), 1000);
+    });
+}
+
+#[test]
+fn taking_the_node_down_takes_its_rules_once_the_pods_are_gone() {
+    isolated(|| {
+        let masquerade = Some(Masquerade { except: vec!["10.244.0.0/16".parse().expect("valid")] });
+        let plan = bridged(2, &["10.244.1.0/24"]);
+        let plan = Checked { traffic: Traffic { masquerade, ..plan.traffic.clone() }, ..plan };
+        let _pod = super::wired(&plan);
+        remove().expect("removed");
+        assert!(output("nft list tables").contains("podwire"), "a pod counts on it");
+        unwire(&plan).and_then(Unwiring::finish).expect("gone");
+        remove().expect("removed");
+        assert_eq!(output("nft list tables"), "");
     });
 }

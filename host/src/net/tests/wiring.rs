@@ -347,13 +347,15 @@ fn many_at_once_share_one_new_bridge() {
 fn taking_down_is_repeatable_and_spares_strangers() {
     isolated(|| {
         let pod = wired(&bridged(2, &[V4]));
-        unwire(&name("pw2")).and_then(Unwiring::finish).expect("gone");
+        unwire(&bridged(2, &[V4])).and_then(Unwiring::finish).expect("gone");
         assert!(link_named("pw2").is_none() && inside(&pod, || link_named("eth0")).is_none());
-        unwire(&name("pw2")).and_then(Unwiring::finish).expect("still gone");
+        unwire(&bridged(2, &[V4])).and_then(Unwiring::finish).expect("still gone");
         super::run("ip link add pw2 type veth peer name pw3");
         super::run(&format!("ip link add pw4 group {GROUP} type bridge"));
         for foreign in ["pw2", "pw4"] {
-            unwire(&name(foreign)).and_then(Unwiring::finish).expect("not ours");
+            unwire(&Checked { host_interface: name(foreign), ..bridged(2, &[V4]) })
+                .and_then(Unwiring::finish)
+                .expect("not ours");
             assert!(link_named(foreign).is_some());
         }
     });

@@ -4,8 +4,9 @@ use anyhow::Result;
 
 use super::{Row, Scale, Trio, figures, of_adds, of_dels};
 use crate::lab::{Lab, cpu, each, wall};
-use crate::statistics::{largest, percentile};
-use crate::table::{Line, Mark};
+use crate::statistics::{largest, median, percentile};
+use crate::table::{Figures, Line, Mark};
+use crate::variant::{Kind, Variant};
 
 /// ADD and DEL with one address.
 pub(super) fn single(
@@ -40,5 +41,26 @@ pub(super) fn dual(lab: &mut Lab, trio: &Trio, scale: &Scale) -> Result<Vec<Line
         Line::new("ADD dual stack, CPU ms", of_adds(&samples, cpu)).mark(Mark::TimesFloor(1.3)),
         Line::new("ADD dual stack, wall ms, slowest (a wait for DAD takes 1000)", slowest)
             .mark(Mark::AtMost(1000.0)),
+    ])
+}
+
+/// ADD and DEL with one address that is masqueraded. The floor does not masquerade: there is no C program for that.
+pub(super) fn masquerade(lab: &mut Lab, plain: &Trio, scale: &Scale) -> Result<Vec<Line>> {
+    let podwire = lab.masquerading("podwire-masquerade", Kind::Podwire)?;
+    let incumbent =
+        super::has_incumbent().then(|| lab.masquerading("bridge-masquerade", Kind::Incumbent)).transpose()?;
+    // What podwire takes without comes last, for it is in no column.
+    let variants: Vec<&Variant> =
+        [&podwire, &plain.floor].into_iter().chain(&incumbent).chain([&plain.podwire]).collect();
+    let mut samples = lab.compare(&variants, scale.calls)?;
+    let without = samples.pop().and_then(|sample| median(&each(&sample.add, wall)));
+    let own = Mark::Times { limit: 1.1, of: "without", figure: without };
+    let unlike = |figures: Figures| Figures { floor: None, ..figures };
+    Ok(vec![
+        Line::new("ADD masqueraded, wall ms", unlike(of_adds(&samples, wall)))
+            .mark(own)
+            .mark(Mark::TimesFaster(15.0)),
+        Line::new("ADD masqueraded, CPU ms", unlike(of_adds(&samples, cpu))),
+        Line::new("DEL masqueraded, wall ms", of_dels(&samples, wall)).mark(Mark::TimesFloor(1.1)),
     ])
 }

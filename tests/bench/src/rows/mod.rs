@@ -29,6 +29,8 @@ pub(crate) enum Row {
     Dual,
     /// DEL
     Del,
+    /// ADD and DEL of a pod that is masqueraded
+    Masquerade,
     /// ADD and DEL on a node that is nearly full
     Held,
     /// Many ADDs at once
@@ -82,6 +84,9 @@ pub(crate) fn measure(lab: &mut Lab, wanted: impl Fn(Row) -> bool, scale: &Scale
     if wanted(Row::Dual) {
         let trio = Trio::new(lab, "dual", Stack::Dual)?;
         lines.extend(attachments::dual(lab, &trio, scale)?);
+    }
+    if wanted(Row::Masquerade) {
+        lines.extend(attachments::masquerade(lab, &trio, scale)?);
     }
     if wanted(Row::Burst) {
         lines.extend(burst::measure(lab, &trio, scale)?);

@@ -105,6 +105,11 @@ fn question() -> Result<AddRequest> {
         pod: None,
         node: Node { name: "node".to_owned(), addresses: Vec::new(), pools: pool.clone(), cluster: pool },
         requested_addresses: Vec::new(),
+        range_sets: None,
+        requested_routes: Vec::new(),
+        operators_bridge: None,
+        port_mappings: Vec::new(),
+        bandwidth: None,
         requested_mac: None,
         config: serde_json::json!({ "bridge": BRIDGE }).to_string(),
     })

@@ -31,7 +31,15 @@ pub(crate) fn commit(deed: Deed, count: u32, pool: Option<&IpPrefix>) {
 
 /// Makes an answer to ADD too large, or no value at all.
 pub(crate) fn spoil(plan: &mut AddPlan, deed: Option<Deed>, count: u32) {
-    let route = Route { destination: everywhere(), via: None, mtu: None, metric: None };
+    let route = Route {
+        destination: everywhere(),
+        via: None,
+        mtu: None,
+        metric: None,
+        advmss: None,
+        table: None,
+        scope: None,
+    };
     match deed {
         Some(Deed::Routes) => plan.routes = vec![route; count as usize],
         Some(Deed::Text) => plan.host_interface = Some(text(count)),

@@ -81,6 +81,10 @@ fn harmless(request: &AddRequest) -> AddPlan {
         mtu: None,
         dns: None,
         sysctls: Vec::new(),
+        masquerade: false,
+        spoof_check: types::SpoofCheck::empty(),
+        duplicate_address_detection: false,
+        interface_down: false,
         extra: Vec::new(),
     }
 }

@@ -50,6 +50,9 @@ struct Route {
     via: Option<Ip>,
     mtu: Option<u32>,
     metric: Option<u32>,
+    advmss: Option<u32>,
+    table: Option<u32>,
+    scope: Option<u8>,
 }
 
 impl From<Route> for types::Route {
@@ -59,6 +62,9 @@ impl From<Route> for types::Route {
             via: route.via.map(Into::into),
             mtu: route.mtu,
             metric: route.metric,
+            advmss: route.advmss,
+            table: route.table,
+            scope: route.scope,
         }
     }
 }
@@ -83,11 +89,33 @@ struct Bridge {
     #[serde(default)]
     addresses: Vec<Prefix>,
     mtu: Option<u32>,
+    #[serde(default)]
+    promiscuous: bool,
+    #[serde(default)]
+    exclusive: bool,
 }
 
 impl From<Bridge> for types::Bridge {
     fn from(bridge: Bridge) -> Self {
-        Self { name: bridge.name, addresses: all(bridge.addresses), mtu: bridge.mtu }
+        let Bridge { name, addresses, mtu, promiscuous, exclusive } = bridge;
+        Self { name, addresses: all(addresses), mtu, promiscuous, exclusive }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PortVlans {
+    native: u16,
+    #[serde(default)]
+    tagged: Vec<(u16, u16)>,
+    #[serde(default)]
+    keep_default: bool,
+}
+
+impl From<PortVlans> for types::PortVlans {
+    fn from(vlans: PortVlans) -> Self {
+        let PortVlans { native, tagged, keep_default } = vlans;
+        Self { native, tagged, keep_default }
     }
 }
 
@@ -100,6 +128,7 @@ enum Wiring {
         hairpin: bool,
         #[serde(default)]
         isolated: bool,
+        vlans: Option<PortVlans>,
     },
     #[default]
     Routed,
@@ -108,8 +137,9 @@ enum Wiring {
 impl From<Wiring> for types::Wiring {
     fn from(wiring: Wiring) -> Self {
         match wiring {
-            Wiring::Bridge { bridge, hairpin, isolated } => {
-                Self::Bridge(types::BridgePort { bridge: bridge.into(), hairpin, isolated })
+            Wiring::Bridge { bridge, hairpin, isolated, vlans } => {
+                let (bridge, vlans) = (bridge.into(), vlans.map(Into::into));
+                Self::Bridge(types::BridgePort { bridge, hairpin, isolated, vlans })
             }
             Wiring::Routed => Self::Routed,
         }
@@ -132,6 +162,20 @@ impl From<Dns> for types::Dns {
     }
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SpoofCheck {
+    mac: bool,
+    address: bool,
+}
+
+impl From<SpoofCheck> for types::SpoofCheck {
+    fn from(check: SpoofCheck) -> Self {
+        let chosen = |chosen, flag| if chosen { flag } else { Self::empty() };
+        chosen(check.mac, Self::MAC) | chosen(check.address, Self::ADDRESS)
+    }
+}
+
 /// The answer to ADD.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -144,6 +188,10 @@ pub(crate) struct AddPlan {
     mtu: Option<u32>,
     dns: Option<Dns>,
     sysctls: Vec<(String, String)>,
+    masquerade: bool,
+    spoof_check: SpoofCheck,
+    duplicate_address_detection: bool,
+    interface_down: bool,
     extra: Vec<(String, String)>,
 }
 
@@ -158,6 +206,10 @@ impl From<AddPlan> for raw::AddPlan {
             mtu: plan.mtu,
             dns: plan.dns.map(Into::into),
             sysctls: plan.sysctls,
+            masquerade: plan.masquerade,
+            spoof_check: plan.spoof_check.into(),
+            duplicate_address_detection: plan.duplicate_address_detection,
+            interface_down: plan.interface_down,
             extra: plan.extra,
         }
     }

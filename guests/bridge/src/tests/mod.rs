@@ -1,16 +1,20 @@
 extern crate std;
 
+mod keys;
+mod ranges;
+
+use alloc::string::{String, ToString as _};
 use alloc::vec;
 
 use podwire_sdk::testing::{FakeLeases, add_request, node, notes, prefixes};
-use podwire_sdk::{Peer, RefusalReason, Wiring, config};
+use podwire_sdk::{Bridge, BridgePort, Peer, RefusalReason, Wiring, config};
 
 use super::*;
 
 const V4: &str = "10.244.1.0/24";
 const V6: &str = "fd00:10:244:1::/64";
 
-fn script(config: &str) -> Script {
+fn script(config: &str) -> Keys {
     config::read(config).expect("a configuration")
 }
 
@@ -27,6 +31,13 @@ fn add(leases: &mut FakeLeases, pools: &[&str], asked: &[&str]) -> Result<AddPla
     Ok(plan)
 }
 
+fn port_of(plan: &AddPlan) -> &BridgePort {
+    match &plan.wiring {
+        Wiring::Bridge(port) => port,
+        Wiring::Routed => panic!("no port of a bridge"),
+    }
+}
+
 fn addresses_of(plan: &AddPlan) -> Vec<String> {
     plan.addresses.iter().map(|address| address.prefix.to_string()).collect()
 }
@@ -34,38 +45,11 @@ fn addresses_of(plan: &AddPlan) -> Vec<String> {
 #[test]
 fn the_lectures_script() {
     let plan = add(&mut FakeLeases::new(), &[V4], &[]).expect("a plan");
-    let bridge = Bridge { name: "cni0".into(), addresses: prefixes(&["10.244.1.1/24"]), mtu: None };
-    let port = BridgePort { bridge, hairpin: true, isolated: false };
-    let expected = AddPlan::port_of(port)
+    let bridge = Bridge { addresses: prefixes(&["10.244.1.1/24"]), ..Bridge::named("cni0") };
+    let expected = AddPlan::port_of(BridgePort { hairpin: true, ..BridgePort::of(bridge) })
         .address(prefixes(&["10.244.1.2/24"])[0], Some(ip("10.244.1.1")))
         .default_route(ip("10.244.1.1"));
     assert_eq!(plan, expected);
-}
-
-#[test]
-fn the_configuration_is_followed() {
-    let script = script(r#"{"bridge": "br7", "mtu": 9000, "hairpin": false, "isolated": true}"#);
-    let plan = script.add(&add_request("0abc", &[V4]), &FakeLeases::new()).expect("a plan");
-    let Wiring::Bridge(port) = plan.wiring else { panic!("no port of a bridge") };
-    assert_eq!((port.hairpin, port.isolated), (false, true));
-    assert_eq!((port.bridge.name.as_str(), port.bridge.mtu), ("br7", Some(9000)));
-}
-
-#[test]
-fn a_wrong_configuration_is_refused_with_its_key() {
-    for (text, named) in [
-        (r#"{"bridge": "a/b"}"#, "bridge"),
-        (r#"{"bridge": ""}"#, "bridge"),
-        (r#"{"mtu": 67}"#, "mtu 67"),
-        (r#"{"mtu": 65536}"#, "mtu 65536"),
-        (r#"{"mtu": -1}"#, "-1"),
-        (r#"{"hairpins": true}"#, "did you mean `hairpin`?"),
-    ] {
-        let refusal = config::read::<Script>(text).and_then(|script| script.check()).expect_err(text);
-        assert_eq!(refusal.reason, RefusalReason::InvalidConfig, "{text}");
-        assert!(refusal.message.contains(named), "{text}: {refusal}");
-    }
-    assert_eq!(script(r#"{"mtu": 65535}"#).check(), Ok(()));
 }
 
 #[test]
@@ -95,7 +79,12 @@ fn addresses_go_round() {
     }
     let refusal = next().expect_err("the pool is full");
     assert_eq!(refusal.reason, RefusalReason::Exhausted);
-    assert!(refusal.message.contains("10.244.1.0/29 (5 held)"), "{refusal}");
+    assert!(
+        refusal.message.contains("is left in 10.244.1.0/29 (5 held) on node n1: delete pods"),
+        "{refusal}"
+    );
+    let holders = "10.244.1.2 is held by eth0 of container 0abc in network pods; 10.244.1.3 is held by eth0";
+    assert!(refusal.message.contains(holders), "{refusal}");
     leases.release(ip("10.244.1.4"));
     leases.release(ip("10.244.1.3"));
     let mut next = || add(&mut leases, &["10.244.1.0/29"], &[]).map(|plan| addresses_of(&plan).remove(0));
@@ -112,8 +101,15 @@ fn pools_of_a_family_are_tried_in_order() {
     let second = add(&mut leases, &pools, &[]).expect("a plan");
     assert_eq!(addresses_of(&second), ["10.244.9.2/30"]);
     assert_eq!(second.routes[0].via, Some(ip("10.244.9.1")));
+    for plan in [&first, &second] {
+        let gateways = prefixes(&["10.244.1.1/30", "10.244.9.1/30"]);
+        assert_eq!(port_of(plan).bridge.addresses, gateways, "of all pools, as the node's plan has them");
+    }
     let refusal = add(&mut leases, &pools, &[]).expect_err("both are full");
     assert!(refusal.message.contains("10.244.1.0/30 (1 held), 10.244.9.0/30 (1 held)"), "{refusal}");
+    let by = "is held by eth0 of container 0abc in network pods";
+    let each_once = format!("more addresses; 10.244.1.2 {by}; 10.244.9.2 {by}");
+    assert!(refusal.message.ends_with(&each_once), "{refusal}");
 }
 
 #[test]
@@ -129,9 +125,9 @@ fn a_requested_address_that_cannot_be_had_is_denied_with_the_reason() {
     add(&mut leases, &[V4], &["10.244.1.7"]).expect("a plan");
     for (asked, why) in [
         ("10.244.1.7", "is held by eth0 of container 0abc in network pods"),
-        ("10.244.2.7", "is in no pool of node n1, which has 10.244.1.0/24"),
-        ("fd00::7", "is in no pool"),
-        ("10.244.1.1", "is the bridge's own"),
+        ("10.244.2.7", "is not among the addresses of network pods: 10.244.1.0/24;"),
+        ("fd00::7", "is not among the addresses of network pods"),
+        ("10.244.1.1", "is the gateway of 10.244.1.0/24"),
     ] {
         let refusal = add(&mut leases, &[V4], &[asked]).expect_err(asked);
         assert_eq!(refusal.reason, RefusalReason::Denied);
@@ -167,16 +163,16 @@ fn peer(addresses: &[&str]) -> Peer {
     }
 }
 
-fn on_node(peers: Vec<Peer>) -> Result<NodePlan, Refusal> {
-    script("{}").node(&NodeRequest { node: node(&[V4, V6]), peers, extra: vec![] })
+fn on_node(config: &str, peers: Vec<Peer>) -> Result<NodePlan, Refusal> {
+    script(config).node(&NodeRequest { node: node(&[V4, V6]), peers, extra: vec![] })
 }
 
 #[test]
 fn a_node_has_the_bridge_and_routes_to_its_peers() {
-    let plan = on_node(vec![peer(&["fd00:1::12", "192.168.1.12"])]).expect("a plan");
+    let plan = on_node("{}", vec![peer(&["fd00:1::12", "192.168.1.12"])]).expect("a plan");
     let addresses = prefixes(&["10.244.1.1/24", "fd00:10:244:1::1/64"]);
     let expected = NodePlan::default()
-        .bridge(Bridge { name: "cni0".into(), addresses, mtu: None })
+        .bridge(Bridge { addresses, ..Bridge::named("cni0") })
         .route(prefixes(&["10.244.2.0/24"])[0], NextHop::Via(ip("192.168.1.12")))
         .route(prefixes(&["fd00:10:244:2::/64"])[0], NextHop::Via(ip("fd00:1::12")));
     assert_eq!(plan, expected);
@@ -185,11 +181,20 @@ fn a_node_has_the_bridge_and_routes_to_its_peers() {
 #[test]
 fn a_peer_that_cannot_be_reached_keeps_no_other_routes_away() {
     let (half, whole) = (peer(&["192.168.1.12"]), peer(&["192.168.1.13", "fd00:1::13"]));
-    let plan = on_node(vec![half, whole]).expect("a plan");
+    let plan = on_node("{}", vec![half, whole]).expect("a plan");
     let hops: Vec<_> = plan.routes.iter().map(|route| route.next_hop).collect();
     let expected = ["192.168.1.12", "192.168.1.13", "fd00:1::13"].map(|via| NextHop::Via(ip(via)));
     assert_eq!(hops, expected);
     let notes = notes();
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(notes[0].starts_with("peer n2 has no IPv6 address"), "{notes:?}");
+}
+
+#[test]
+fn a_nodes_bridge_follows_the_keys() {
+    let config =
+        r#"{"bridge": "br7", "mtu": 9000, "promiscMode": true, "forceAddress": true, "isGateway": false}"#;
+    let plan = on_node(config, vec![]).expect("a plan");
+    let expected = Bridge { mtu: Some(9000), promiscuous: true, exclusive: true, ..Bridge::named("br7") };
+    assert_eq!(plan.bridges, [expected]);
 }

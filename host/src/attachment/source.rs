@@ -1,0 +1,70 @@
+//! Where an ADD's addresses come from, once that is known: ranges of the network configuration, or what another
+//! plugin lent. A policy chooses in either case.
+
+use std::path::Path;
+
+use ipnet::IpNet;
+
+use crate::cni::{self, Code, Error, Ipam, PrevResult};
+use crate::plan::{AddressRange, Dns, Route};
+
+/// A file longer than this is no resolv.conf(5).
+const MAX_RESOLVER_FILE: usize = 64 * 1024;
+
+/// What `ipam` came to.
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    /// None: as the node is configured.
+    pub(super) pools: Option<Vec<IpNet>>,
+    /// One address of each; none: from the pools.
+    pub(super) range_sets: Option<Vec<Vec<AddressRange>>>,
+    pub(super) routes: Vec<Route>,
+    pub(super) dns: Option<Dns>,
+}
+
+impl Source {
+    /// Of podwire's own ranges. Of another plugin's addresses nothing is known yet.
+    pub(super) fn read(ipam: &Ipam) -> Result<Self, Error> {
+        let Ipam::Ranges(ranges) = ipam else { return Ok(Self::default()) };
+        Ok(Self {
+            pools: Some(ranges.pools()).filter(|pools| !pools.is_empty()),
+            range_sets: Some(ranges.sets.clone()),
+            routes: ranges.routes.clone(),
+            dns: ranges.resolv_conf.as_deref().map(resolver).transpose()?,
+        })
+    }
+
+    /// Exactly what another plugin gave: each of its addresses is a range of one.
+    pub(super) fn lent(result: &PrevResult) -> Self {
+        let one = |ip: &cni::Ip| {
+            let (subnet, address) = (ip.address.trunc(), ip.address.addr());
+            vec![AddressRange { subnet, first: address, last: address, gateway: ip.gateway }]
+        };
+        let route = |route: &cni::Route| Route {
+            mtu: route.mtu,
+            metric: route.priority,
+            advmss: route.advmss,
+            table: route.table,
+            scope: route.scope.and_then(|scope| u8::try_from(scope).ok()),
+            ..Route::to(route.dst, route.gw)
+        };
+        Self {
+            pools: Some(result.ips.iter().map(|ip| ip.address.trunc()).collect()),
+            range_sets: Some(result.ips.iter().map(one).collect()),
+            routes: result.routes.iter().map(route).collect(),
+            dns: result.dns(),
+        }
+    }
+}
+
+fn resolver(path: &Path) -> Result<Dns, Error> {
+    let unusable = |why: &str| {
+        let msg = format!("ipam.resolvConf: {} {why}", path.display());
+        Error::new(Code::INVALID_CONFIG, msg)
+    };
+    let text = std::fs::read(path).map_err(|error| unusable(&format!("cannot be read: {error}")))?;
+    if text.len() > MAX_RESOLVER_FILE {
+        return Err(unusable(&format!("is longer than {MAX_RESOLVER_FILE} bytes")));
+    }
+    Ok(cni::resolver(&String::from_utf8_lossy(&text)))
+}

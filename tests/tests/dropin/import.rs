@@ -1,0 +1,90 @@
+//! A node changes over from host-local under its pods.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use podwire_tests::{assert_reaches, kernel};
+use serde_json::{Value, json};
+
+use crate::{Node, address, alone, bridge};
+
+/// Where host-local keeps its leases of the network.
+const LEASES: &str = "/var/lib/cni/networks/pods";
+
+#[test]
+fn a_node_changes_over_under_its_pods() {
+    let Some(node) = Node::enter() else { return };
+    let before = alone(&node, bridge("bridge", &json!({})));
+    let after = alone(&node, bridge("podwire", &json!({})));
+    let old: Vec<_> = (0..4).map(|i| node.pod(&format!("old{i}"))).collect();
+    let results: Vec<Value> = old.iter().map(|pod| before.add(pod)).collect();
+    let held: BTreeSet<IpAddr> = results.iter().map(|result| address(result, 0)).collect();
+
+    let new = node.pod("new");
+    let result = after.add(&new);
+    let own = address(&result, 0);
+    assert!(!held.contains(&own), "{own} is a pod's of host-local: {held:?}");
+    for (pod, result) in old.iter().zip(&results) {
+        assert_reaches(&new.namespace, &pod.namespace, address(result, 0), own);
+    }
+    assert!(!Path::new(LEASES).exists(), "the leases are put aside");
+
+    for (pod, result) in old.iter().zip(&results) {
+        after.del(pod, result);
+        pod.namespace.remove();
+    }
+    let free: BTreeSet<IpAddr> =
+        (0..252).map(|i| address(&after.add(&node.pod(&format!("p{i}"))), 0)).collect();
+    assert!(held.is_subset(&free) && !free.contains(&own), "{:?}", held.difference(&free));
+}
+
+/// A lease as host-local writes it, or wrote it before it knew interfaces.
+fn lease(address: &str, content: &str) {
+    fs::create_dir_all(LEASES).expect("/var/lib is the test's own");
+    for (name, content) in [("lock", ""), (address, content)] {
+        let mut file = File::create(Path::new(LEASES).join(name)).expect("just made");
+        file.write_all(content.as_bytes()).expect("there is room");
+    }
+}
+
+#[test]
+fn a_delete_that_comes_before_any_add_releases_too() {
+    let Some(node) = Node::enter() else { return };
+    let chain = alone(&node, bridge("podwire", &json!({})));
+    lease("10.88.0.2", "old\r\neth0");
+    lease("10.88.0.3", "ancient");
+    for name in ["old", "ancient"] {
+        chain.del(&node.pod(name), &json!({ "cniVersion": "1.0.0" }));
+    }
+    let results = [0, 1].map(|i| address(&chain.add(&node.pod(&format!("new{i}"))), 0).to_string());
+    assert_eq!(results.into_iter().collect::<BTreeSet<_>>().len(), 2);
+}
+
+#[test]
+fn a_lease_of_an_earlier_boot_is_nobodys() {
+    let Some(node) = Node::enter() else { return };
+    let chain = alone(&node, bridge("podwire", &json!({})));
+    lease("10.88.0.2", "alive\r\neth0");
+    lease("10.88.0.3", "dead\r\neth0");
+    let file = File::options().write(true).open(Path::new(LEASES).join("10.88.0.3")).expect("there");
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    file.set_modified(long_ago).expect("a time can be set");
+    assert_eq!(address(&chain.add(&node.pod("a")), 0).to_string(), "10.88.0.3");
+}
+
+#[test]
+fn leases_that_cannot_be_taken_over_stop_an_add() {
+    let Some(node) = Node::enter() else { return };
+    let chain = alone(&node, bridge("podwire", &json!({})));
+    lease("10.88.0.2", "old\r\neth0");
+    // The gateway of all: one of the two cannot be.
+    lease("10.88.0.1", "other\r\neth0");
+    let before = kernel::links();
+    let error = chain.try_add(&node.pod("a")).expect_err("an address in doubt").error();
+    assert!(error.message.contains("10.88.0.1"), "{}", error.message);
+    assert_eq!((kernel::links(), Path::new(LEASES).join("10.88.0.2").exists()), (before, true));
+}
