@@ -266,6 +266,38 @@ fn a_pod_without_addresses_is_as_the_script_says() {
 }
 
 #[test]
+fn what_else_a_plan_may_say_is_as_the_script_says() {
+    let bridged = json!({
+        "wiring": { "bridge": { "bridge": { "name": "cni0", "addresses": ["10.244.1.1/24", "fd00:10:244:1::1/64"],
+            "promiscuous": true, "exclusive": true } } },
+        "addresses": [{ "prefix": "10.244.1.7/24", "gateway": "10.244.1.1" },
+                      { "prefix": "fd00:10:244:1::7/64", "gateway": "fd00:10:244:1::1" }],
+        "routes": [{ "destination": "0.0.0.0/0", "via": "10.244.1.1", "advmss": 1340, "table": 70_000 },
+                   { "destination": "10.99.0.0/16", "via": "10.244.1.1", "scope": 200 },
+                   { "destination": "::/0", "via": "fd00:10:244:1::1", "advmss": 1320, "table": 100 }],
+        "mac": "02:00:00:00:00:07",
+        "duplicate_address_detection": true,
+    });
+    assert_same(&planned(bridged), |_| {
+        kernel::ip("link add cni0 address 0a:58:0a:f4:01:01 type bridge");
+        kernel::ip("link set cni0 alias podwire addrgenmode none up");
+        kernel::ip("address add 10.244.1.254/24 dev cni0");
+        kernel::ip("address add fd00:10:244:1::fe/64 dev cni0 nodad");
+    });
+}
+
+#[test]
+fn a_pod_whose_interface_stays_down_is_as_the_script_says() {
+    let Some(bench) = Bench::new() else { return };
+    let down = json!({ "wiring": { "bridge": { "bridge": { "name": "cni0" } } }, "interface_down": true });
+    let script = bench.plan(&planned(down), &[]).done();
+    assert!(!script.contains("dev eth0 up"), "{script}");
+    run_script(&script, &["a"]);
+    let flags = bench.pod.namespace.run(|| kernel::json("link show eth0"))[0]["flags"].to_string();
+    assert!(!flags.contains("\"UP\""), "{flags}");
+}
+
+#[test]
 fn no_text_of_a_policy_is_a_command() {
     let Some(bench) = Bench::new() else { return };
     let name = "$(>evil)";

@@ -1,5 +1,7 @@
 //! The node's own neighbour table: who has a pod's address on the bridge.
 
+use std::net::IpAddr;
+
 use netlink_packet_core::NLM_F_REPLACE;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::neighbour::{
@@ -15,7 +17,8 @@ use super::link::Interface;
 use super::socket::Request;
 
 /// The requests that put right what the node may remember of the pod's addresses from pods that had them before.
-/// What it does not remember it is not told either: the table's size is bounded for all pods together.
+/// What it does not remember it is not told either: the table's size is bounded for all pods together. In IPv6 the
+/// node hears the announcement itself, see [`super::announcement`].
 pub(super) fn correct(bridge: Interface<'_>, plan: &Checked) -> Vec<Request> {
     let correct = |address| {
         let mut message = NeighbourMessage::default();
@@ -34,5 +37,5 @@ pub(super) fn correct(bridge: Interface<'_>, plan: &Checked) -> Vec<Request> {
         let request = Request::new(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REPLACE, step);
         request.tolerating(&[Errno::NOENT])
     };
-    newly_paired(plan).map(correct).collect()
+    newly_paired(plan).filter(IpAddr::is_ipv4).map(correct).collect()
 }

@@ -211,7 +211,8 @@ fn a_veth_that_is_gone_or_another_is_found() {
         );
     });
     isolated(|| {
-        let another = ["ip link set pw2 name old", "ip link add pw2 type veth peer name far"];
+        let another =
+            ["ip link set pw2 down", "ip link set pw2 name old", "ip link add pw2 type veth peer name far"];
         let found = after(&bridged_pod(), &another, &[]);
         let expected = "peer of host interface pw2: expected eth0 in the container, found another interface";
         assert!(found.iter().any(|difference| difference == expected), "{found:?}");

@@ -62,7 +62,12 @@ fn entries(what: &str) -> Vec<String> {
 
 /// Node and pod after `work`, which is given the pod's name below /run/netns.
 fn after(prepare: &[&str], work: impl FnOnce(&Namespace, &str)) -> BTreeSet<String> {
-    prepare.iter().for_each(|command| run(command));
+    for command in prepare {
+        run(command);
+        // When the kernel notices that a bridge has no carrier, it forgets the neighbours there.
+        let is_new = || output("ip link show type bridge up").contains("state UNKNOWN");
+        eventually("the bridge's carrier is known", || !is_new());
+    }
     run("ip netns add pod");
     let pod = Namespace::open(std::path::Path::new("/run/netns/pod")).expect("just made");
     work(&pod, "pod");
