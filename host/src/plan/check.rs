@@ -355,7 +355,7 @@ fn routes(wiring: &Wiring, addresses: &[Address], routes: &[Route]) -> Outcome {
         next_hop(&field, wiring, addresses, route)?;
         mtu(&format!("{field}.mtu"), route.mtu, is_ipv6(&route.destination))?;
         details(&field, route)?;
-        if !seen.insert((route.destination, route.metric, route.table)) {
+        if !seen.insert((route.destination, route.metric, route.table.unwrap_or(limits::MAIN_TABLE))) {
             let rule = "the plan has a route to it with the same metric already";
             return Err(violation(format!("{field}.destination"), route.destination, rule));
         }

@@ -45,6 +45,8 @@ pub const VLAN_IDS: RangeInclusive<u16> = 1..=4_094;
 pub const ADVMSS: RangeInclusive<u32> = 1..=65_535;
 /// Scopes of a route (`enum rt_scope_t` of linux/rtnetlink.h): universe, site, link, host.
 pub const SCOPES: [u8; 4] = [0, 200, 253, 254];
+/// The routing table of routes that do not say (`RT_TABLE_MAIN`).
+pub const MAIN_TABLE: u32 = 254;
 /// Routing tables that are no plan's: unspecified, and the kernel's own (`RT_TABLE_LOCAL`).
 pub const KERNEL_TABLES: [u32; 2] = [0, 255];
 

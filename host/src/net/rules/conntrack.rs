@@ -128,6 +128,15 @@ fn forget_request(message: Message) -> Request<Message> {
 /// Has the kernel forget the connections of addresses that nobody has any more. To be called when no packet of theirs
 /// can come any more: after the pod's link is gone, and before another gets its addresses.
 pub fn forget(addresses: &[IpAddr]) -> Result<(), Error> {
+    match forget_each(addresses) {
+        // A kernel without netfilter, or without its table of connections, remembers none.
+        Err(Error::Socket { errno: Errno::PROTONOSUPPORT, .. }) => Ok(()),
+        Err(Error::Refused(refused)) if refused.errno == Errno::INVAL => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn forget_each(addresses: &[IpAddr]) -> Result<(), Error> {
     let of = |address: &IpAddr| [Selector::begun_by(*address), Selector::answered_by(*address)];
     let selectors: Vec<_> = addresses.iter().flat_map(of).collect();
     let mut socket = Socket::netfilter()?;
