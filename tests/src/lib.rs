@@ -10,7 +10,11 @@
 //! | [`plugin`] | one call of a plugin: environment, standard input, what came back | pods' wiring |
 //! | [`chain`] | a list of plugins, run as libcni runs it | what the plugins do |
 //! | [`command`] | the command for people: arguments, what came back; processes of a test's own | networks |
-//! | [`containerd`] | a containerd of the test's own, its image and its CRI | podwire |
+//! | [`traffic`] | what is asserted of pods' packets, alike for every plugin and runtime | who wired the pods |
+//! | [`containerd`] | a containerd of the test's own and its CRI | podwire |
+//! | [`podman`] | a podman of the test's own and its containers | podwire |
+//! | `image` | the image that their containers run | runtimes |
+//! | `supervisor` | processes and control groups that end with the test | runtimes |
 //!
 //! The plugin under test is `podwire-cni` beside the tests, or the file that `PODWIRE_PLUGIN` names. If that
 //! file is called `bridge`, it is taken for the reference plugin of containernetworking-plugins and gets a
@@ -22,11 +26,15 @@
 pub mod chain;
 pub mod command;
 pub mod containerd;
+mod image;
 pub mod kernel;
 pub mod network;
 pub mod node;
 pub mod plugin;
+pub mod podman;
 pub mod reach;
+mod supervisor;
+pub mod traffic;
 
 pub use chain::Chain;
 pub use command::Podwire;

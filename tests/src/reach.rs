@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::node::Namespace;
 
 /// Long enough for duplicate address detection on a bridge, which the kernel gives a second or two.
@@ -43,6 +45,25 @@ pub fn tcp_source(from: &Namespace, to: &Namespace, address: IpAddr) -> io::Resu
     let listener = to.run(|| TcpListener::bind((unspecified(address), 0)))?;
     let target = SocketAddr::new(address, listener.local_addr()?.port());
     let connection = from.run(|| TcpStream::connect_timeout(&target, PATIENCE))?;
+    let (_, source) = listener.accept()?;
+    drop(connection);
+    Ok(source.ip())
+}
+
+/// The source address with which a connection to `target` arrives at this port in `to`, to which somebody leads it.
+pub fn published_source(
+    from: &Namespace,
+    target: SocketAddr,
+    to: &Namespace,
+    port: u16,
+) -> io::Result<IpAddr> {
+    let listener = to.run(|| TcpListener::bind((unspecified(target.ip()), port)))?;
+    let connection = from.run(|| TcpStream::connect_timeout(&target, PATIENCE))?;
+    let patience = Timespec::try_from(PATIENCE).expect("seconds");
+    // A runtime may keep the port itself: then the connection stands, but nobody in `to` sees it.
+    if poll(&mut [PollFd::new(&listener, PollFlags::IN)], Some(&patience))? == 0 {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "somebody else answers there"));
+    }
     let (_, source) = listener.accept()?;
     drop(connection);
     Ok(source.ip())

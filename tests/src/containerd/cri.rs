@@ -16,7 +16,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
-use super::image;
+use crate::image;
 
 /// A connection to one containerd.
 pub struct Client {
@@ -37,6 +37,23 @@ pub struct Sandbox {
     /// The path of its network namespace, in containerd's mount namespace.
     pub namespace: PathBuf,
     config: PodSandboxConfig,
+}
+
+/// What a pod may ask of its network.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// TCP ports of the node, each with the port of the pod that it leads to.
+    pub ports: Vec<(u16, u16)>,
+    /// Limits of what the pod receives and sends, as Kubernetes writes quantities: `8M` are as many bits a second.
+    pub bandwidth: Option<(String, String)>,
+}
+
+impl Wishes {
+    fn annotations(&self) -> HashMap<String, String> {
+        let both =
+            self.bandwidth.iter().flat_map(|(ingress, egress)| [("ingress", ingress), ("egress", egress)]);
+        both.map(|(way, limit)| (format!("kubernetes.io/{way}-bandwidth"), limit.clone())).collect()
+    }
 }
 
 /// What a command in a container came to.
@@ -60,9 +77,20 @@ impl Client {
 
     /// Whether runtime and network are ready.
     pub fn is_ready(&self) -> Result<bool, Status> {
-        let response: StatusResponse = self.call("RuntimeService/Status", Nothing {})?;
+        let request = StatusRequest { verbose: false };
+        let response: StatusResponse = self.call("RuntimeService/Status", request)?;
         let conditions = response.status.unwrap_or_default().conditions;
         Ok(!conditions.is_empty() && conditions.iter().all(|condition| condition.status))
+    }
+
+    /// The configuration list that pods are wired by, in its own words.
+    pub fn list(&self) -> Result<String, Status> {
+        let response: StatusResponse = self.call("RuntimeService/Status", StatusRequest { verbose: true })?;
+        let info = response.info.get("cniconfig").ok_or_else(|| Status::internal("no verbose status"))?;
+        let info: Value = serde_json::from_str(info).map_err(|e| Status::internal(e.to_string()))?;
+        let networks = info["Networks"].as_array().into_iter().flatten();
+        let pods = networks.map(|network| &network["Config"]).find(|config| config["Name"] == "pods");
+        Ok(pods.and_then(|config| config["Source"].as_str()).unwrap_or_default().to_owned())
     }
 
     /// Whether the image is there.
@@ -74,6 +102,11 @@ impl Client {
 
     /// Starts a pod's sandbox: here the runtime calls ADD.
     pub fn run_sandbox(&self, name: &str) -> Result<Sandbox, Status> {
+        self.run_sandbox_with(name, &Wishes::default())
+    }
+
+    /// Starts a pod's sandbox of which more is asked, which the runtime passes on as capabilities.
+    pub fn run_sandbox_with(&self, name: &str, wishes: &Wishes) -> Result<Sandbox, Status> {
         let config = PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
                 name: name.to_owned(),
@@ -81,6 +114,8 @@ impl Client {
                 namespace: "test".to_owned(),
             }),
             hostname: name.to_owned(),
+            port_mappings: wishes.ports.iter().map(|&(host, pod)| PortMapping::tcp(host, pod)).collect(),
+            annotations: wishes.annotations(),
             linux: Some(LinuxPodSandboxConfig { cgroup_parent: format!("/{}", self.cgroup) }),
         };
         let request = RunPodSandboxRequest { config: Some(config.clone()) };
@@ -166,6 +201,12 @@ fn network_namespace(info: &str) -> PathBuf {
     path.expect("a pod of its own network has a network namespace").into()
 }
 
+impl PortMapping {
+    fn tcp(host: u16, pod: u16) -> Self {
+        Self { protocol: 0, container_port: pod.into(), host_port: host.into() }
+    }
+}
+
 macro_rules! messages {
     ($($name:ident { $($(#[$attribute:meta])* $field:ident: $kind:ty,)* })*) => {
         $(#[derive(Clone, PartialEq, Message)]
@@ -187,7 +228,15 @@ messages! {
     PodSandboxConfig {
         #[prost(message, optional, tag = "1")] metadata: Option<PodSandboxMetadata>,
         #[prost(string, tag = "2")] hostname: String,
+        #[prost(message, repeated, tag = "5")] port_mappings: Vec<PortMapping>,
+        #[prost(map = "string, string", tag = "7")] annotations: HashMap<String, String>,
         #[prost(message, optional, tag = "8")] linux: Option<LinuxPodSandboxConfig>,
+    }
+    PortMapping {
+        // An enumeration, of which 0 is TCP.
+        #[prost(int32, tag = "1")] protocol: i32,
+        #[prost(int32, tag = "2")] container_port: i32,
+        #[prost(int32, tag = "3")] host_port: i32,
     }
     PodSandboxMetadata {
         #[prost(string, tag = "1")] name: String,
@@ -249,8 +298,12 @@ messages! {
         #[prost(bytes = "vec", tag = "2")] stderr: Vec<u8>,
         #[prost(int32, tag = "3")] exit_code: i32,
     }
+    StatusRequest {
+        #[prost(bool, tag = "1")] verbose: bool,
+    }
     StatusResponse {
         #[prost(message, optional, tag = "1")] status: Option<RuntimeStatus>,
+        #[prost(map = "string, string", tag = "2")] info: HashMap<String, String>,
     }
     RuntimeStatus {
         #[prost(message, repeated, tag = "1")] conditions: Vec<RuntimeCondition>,

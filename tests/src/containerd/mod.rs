@@ -4,98 +4,88 @@
 //! This is how a kubelet reaches a plugin: kubelet → CRI → containerd → libcni → plugin.
 
 mod cri;
-mod image;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::symlink;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::Command;
 
 use serde_json::Value;
 
+use crate::command::write_file;
+use crate::image;
 use crate::kernel::eventually;
 use crate::node::{Namespace, Node};
 use crate::plugin::{Plugin, REFERENCE_PLUGINS};
+use crate::supervisor::Supervisor;
 
-pub use cri::{Client, Execution, Sandbox};
+pub use cri::{Client, Execution, Sandbox, Wishes};
 
 /// Everything of this containerd lies here, in the node's private /run.
 const HOME: &str = "/run/containerd-test";
-const SUPERVISOR: &str = include_str!("supervise.sh");
-
-/// Control groups are the one thing that no namespace keeps apart: each containerd has its own.
-static STARTED: AtomicU32 = AtomicU32::new(0);
+/// The network configuration, in the home.
+const LIST: &str = "conf/10-pods.conflist";
+/// The reference plugins that lists of tests name, and the one that containerd calls by itself.
+const NEIGHBOURS: [&str; 5] = ["loopback", "bridge", "host-local", "portmap", "bandwidth"];
 
 /// A running containerd; dropped, it and all that it started are gone.
 pub struct Containerd {
-    supervisor: Child,
-    cgroup: String,
+    supervisor: Supervisor,
 }
 
 impl Containerd {
     /// Starts it with this configuration list, imports the image and waits until it calls itself ready, network
     /// included.
     pub fn start(node: &Node, plugin: &Plugin, list: &Value) -> Self {
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let cgroup = format!("podwire-test-{}-{number}", std::process::id());
         prepare(plugin, list);
-        let log = File::create(in_home("log")).expect("/run is the test's own");
-        let supervisor = Command::new("sh")
-            .args(["-c", SUPERVISOR, "supervise", &cgroup, "containerd", "--config"])
-            .arg(in_home("config.toml"))
-            .env("PODWIRE_ROOT", node.root())
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().expect("a file can be shared"))
-            .stderr(log)
-            .process_group(0)
-            .spawn()
-            .expect("sh is there");
-        let mut containerd = Self { supervisor, cgroup };
+        let configuration = in_home("config.toml");
+        let words = ["containerd".as_ref(), "--config".as_ref(), configuration.as_os_str()];
+        let environment = [("PODWIRE_ROOT", node.root().as_os_str())];
+        let mut containerd = Self { supervisor: Supervisor::start(&in_home("log"), &words, &environment) };
         containerd.wait_until_ready();
         containerd
     }
 
     /// A client of its CRI.
     pub fn client(&self) -> Client {
-        Client::connect(&in_home("socket"), &self.cgroup)
+        Client::connect(&in_home("socket"), self.supervisor.cgroup())
+    }
+
+    /// Puts another list in its configuration's place, as an operator does while pods run, and waits until containerd
+    /// has noticed by itself.
+    pub fn change_list(&self, list: &Value) {
+        let text = list.to_string();
+        write_file(in_home("conf/new"), &text);
+        fs::rename(in_home("conf/new"), in_home(LIST)).expect("/run is the test's own");
+        let client = self.client();
+        eventually("containerd has read the new list", || client.list().is_ok_and(|now| now == text));
     }
 
     /// A sandbox's network namespace, as seen from the test: containerd binds it in its own mount namespace.
     pub fn namespace(&self, sandbox: &Sandbox) -> Namespace {
-        let init = first_child(first_child(self.supervisor.id()));
-        let inside = sandbox.namespace.strip_prefix("/").expect("containerd gives absolute paths");
-        Namespace::at(Path::new("/proc").join(init.to_string()).join("root").join(inside))
+        Namespace::at(self.supervisor.path(&sandbox.namespace))
     }
 
     fn wait_until_ready(&mut self) {
         eventually("containerd's socket answers", || {
-            self.assert_running();
+            self.supervisor.assert_running();
             std::os::unix::net::UnixStream::connect(in_home("socket")).is_ok()
         });
         let client = self.client();
         eventually("containerd is ready, its network too", || {
-            self.assert_running();
+            self.supervisor.assert_running();
             client.is_ready().unwrap_or(false)
         });
         import_image();
         eventually("the image is known to the CRI", || client.has_image(image::NAME).unwrap_or(false));
     }
-
-    fn assert_running(&mut self) {
-        let ended = self.supervisor.try_wait().expect("a child can be waited for");
-        assert!(ended.is_none(), "containerd ended:\n{}", log());
-    }
 }
 
 impl Drop for Containerd {
     fn drop(&mut self) {
-        drop(self.supervisor.stdin.take());
-        self.supervisor.wait().ok();
         if std::thread::panicking() {
-            writeln!(io::stderr(), "containerd's log:\n{}", log()).ok();
+            writeln!(io::stderr(), "containerd's log:\n{}", self.supervisor.log()).ok();
         }
     }
 }
@@ -107,12 +97,12 @@ fn prepare(plugin: &Plugin, list: &Value) {
     }
     let own = if plugin.is_reference() { "bridge" } else { "podwire" };
     link_plugin(plugin.path(), own);
-    for name in ["loopback", "host-local"] {
+    for name in NEIGHBOURS.into_iter().filter(|name| *name != own) {
         link_plugin(&Path::new(REFERENCE_PLUGINS).join(name), name);
     }
-    write(&in_home("conf/10-pods.conflist"), list.to_string().as_bytes());
-    write(&in_home("config.toml"), configuration().as_bytes());
-    write(&in_home("image.tar"), &image::archive());
+    write_file(in_home(LIST), list.to_string());
+    write_file(in_home("config.toml"), configuration());
+    write_file(in_home("image.tar"), image::archive());
 }
 
 /// Linked, not copied: what a plugin finds beside its own file stays beside it.
@@ -166,23 +156,6 @@ fn import_image() {
     assert!(output.status.success(), "ctr: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The child that a process started first: the supervisor's is unshare, unshare's is containerd.
-fn first_child(process: u32) -> u32 {
-    let path = format!("/proc/{process}/task/{process}/children");
-    let children = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let first = children.split_ascii_whitespace().next().and_then(|child| child.parse().ok());
-    first.unwrap_or_else(|| panic!("{path}: no child in {children:?}"))
-}
-
 fn in_home(path: &str) -> PathBuf {
     Path::new(HOME).join(path)
-}
-
-fn log() -> String {
-    fs::read_to_string(in_home("log")).unwrap_or_default()
-}
-
-fn write(path: &Path, bytes: &[u8]) {
-    let written = File::create(path).and_then(|mut file| file.write_all(bytes));
-    written.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }

@@ -6,13 +6,13 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 /// The image's reference. `.invalid` belongs to nobody (RFC 2606): no registry can be asked for it.
-pub(super) const NAME: &str = "podwire.invalid/busybox:test";
+pub(crate) const NAME: &str = "podwire.invalid/busybox:test";
 
 /// Debian's busybox-static.
 const BUSYBOX: &str = "/bin/busybox";
 
 /// The archive: one layer, its configuration, the manifest.
-pub(super) fn archive() -> Vec<u8> {
+pub(crate) fn archive() -> Vec<u8> {
     let layer = layer();
     let config = json!({
         "architecture": architecture(),
