@@ -106,4 +106,15 @@ fn a_node_changes_over_under_its_containers() {
     remove_pair(&podman, "old");
     surroundings.assert_closed(8080);
     assert_wired(&surroundings, 8081, &new);
+
+    // And podwire alone.
+    podman.change_list(&list(&plugins("podwire", false)));
+    let last = podman.run_container("last", &["--publish", &format!("8082:{SERVED}")]);
+    surroundings.assert_masqueraded(&last);
+    surroundings.assert_published(8082, &last, &new[0]);
+    surroundings.assert_published(8081, &new[0], &last);
+    // Of five addresses three are held: those of the old containers have come back.
+    let held = BTreeSet::from([new[0].ip, new[1].ip, last.ip]);
+    let free = free(&node, &plugins("podwire", false));
+    assert!(free.is_disjoint(&held) && free.len() == 2, "{free:?} are free beside {held:?}");
 }
