@@ -102,6 +102,11 @@ fn a_node_changes_over_under_its_containers() {
     assert_wired(&surroundings, 8080, &old);
     assert_wired(&surroundings, 8081, &new);
     surroundings.assert_neighbours(&[&old[0], &new[0]]);
+    // One of each is wired anew: the DEL goes to who did it first, the ADD to podwire.
+    for (server, port, pair) in [("old-server", 8080, &old), ("new-server", 8081, &new)] {
+        podman.reload(server);
+        assert_wired(&surroundings, port, pair);
+    }
 
     remove_pair(&podman, "old");
     surroundings.assert_closed(8080);
