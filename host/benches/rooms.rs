@@ -186,6 +186,7 @@ impl Leases {
             pools: vec![pool()],
             elsewhere: false,
             delegated: None,
+            host_local: None,
         }
     }
 

@@ -75,6 +75,12 @@ impl Podman {
         self.run(&words)
     }
 
+    /// Wires a running container anew, with the address that it has: here podman calls DEL and ADD.
+    #[track_caller]
+    pub fn reload(&self, name: &str) {
+        self.run(&["network", "reload", name]);
+    }
+
     /// Ends and removes a container: here podman calls DEL.
     #[track_caller]
     pub fn remove(&self, name: &str) {

@@ -102,8 +102,24 @@ fn a_node_changes_over_under_its_containers() {
     assert_wired(&surroundings, 8080, &old);
     assert_wired(&surroundings, 8081, &new);
     surroundings.assert_neighbours(&[&old[0], &new[0]]);
+    // One of each is wired anew: the DEL goes to who did it first, the ADD to podwire.
+    for (server, port, pair) in [("old-server", 8080, &old), ("new-server", 8081, &new)] {
+        podman.reload(server);
+        assert_wired(&surroundings, port, pair);
+    }
 
     remove_pair(&podman, "old");
     surroundings.assert_closed(8080);
     assert_wired(&surroundings, 8081, &new);
+
+    // And podwire alone.
+    podman.change_list(&list(&plugins("podwire", false)));
+    let last = podman.run_container("last", &["--publish", &format!("8082:{SERVED}")]);
+    surroundings.assert_masqueraded(&last);
+    surroundings.assert_published(8082, &last, &new[0]);
+    surroundings.assert_published(8081, &new[0], &last);
+    // Of five addresses three are held: those of the old containers have come back.
+    let held = BTreeSet::from([new[0].ip, new[1].ip, last.ip]);
+    let free = free(&node, &plugins("podwire", false));
+    assert!(free.is_disjoint(&held) && free.len() == 2, "{free:?} are free beside {held:?}");
 }

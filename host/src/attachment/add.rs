@@ -135,6 +135,7 @@ fn record(
         pools: asked.node.pools,
         elsewhere: request.configuration.role == Role::Ipam,
         delegated,
+        host_local: None,
     };
     let attachment = transaction
         .reserve(intent)

@@ -51,6 +51,7 @@ pub(super) fn take_down(
     attachment: &Attachment,
 ) -> Result<(), Error> {
     let intent = &attachment.intent;
+    import::give_back(intent)?;
     let policy = if intent.elsewhere {
         load(state, intent)
     } else {

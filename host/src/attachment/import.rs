@@ -3,11 +3,15 @@
 //!
 //! A lease is a file named by its address, with the container's ID and, on a line of its own, the interface. One
 //! that is older than the node's boot is nobody's: its container is gone.
+//!
+//! The files stay as long as their pods. A runtime that keeps each pod's configuration, as podman does, calls the
+//! plugins of the ADD for its DEL: then host-local takes the file away, and that is all podwire hears of it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry, File};
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::tell;
 use crate::cni::{Code, Configuration, Error, Ipam, Ranges};
-use crate::leases::{Intent, NetworkNamespace, Store};
+use crate::leases::{Attachment, Intent, NetworkNamespace, Store, Transaction};
 use crate::names::AttachmentId;
 use crate::plan::{Address, AddressRange, check};
 use crate::registry::Installed;
@@ -40,27 +44,64 @@ fn folder(configuration: &Configuration) -> Option<(PathBuf, &Ranges)> {
     Some((folder.join(configuration.network.as_str()), ranges))
 }
 
-/// Takes the leases over, if there are any, and puts their folder aside.
+/// Brings what is on record to what host-local has: its leases are taken over, and those are released that were and
+/// are gone there. A folder without leases goes, so that nobody looks at it again.
 pub(super) fn host_local(
     store: &Store,
     configuration: &Configuration,
     policy: &Installed,
 ) -> Result<(), Error> {
     let Some((folder, ranges)) = folder(configuration) else { return Ok(()) };
-    // The lock that host-local itself takes: one that still runs finishes first.
-    let lock = match File::open(folder.join("lock")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        lock => lock.map_err(|error| unreadable(&folder, &error))?,
-    };
-    flock(&lock, FlockOperation::LockExclusive).map_err(|error| unreadable(&folder, &error.into()))?;
+    let Some(_lock) = lock(&folder).map_err(|error| unreadable(&folder, &error))? else { return Ok(()) };
     let leases = leases(&folder).map_err(|error| unreadable(&folder, &error))?;
-    let count = record(store, configuration, ranges, policy, leases)?;
-    let aside = aside(&folder).map_err(|error| unreadable(&folder, &error))?;
-    tell(format_args!(
-        "{count} leases of host-local in {} are podwire's now; see {}",
-        folder.display(),
-        aside.display()
-    ));
+    let none_left = leases.is_empty();
+    let (taken, released) = record(store, (configuration, ranges, &folder), policy, leases)?;
+    if none_left {
+        fs::remove_dir_all(&folder).map_err(|error| unreadable(&folder, &error))?;
+    }
+    if taken + released > 0 {
+        let folder = folder.display();
+        tell(format_args!(
+            "of host-local's leases in {folder}, {taken} are podwire's too now, and {released} are gone"
+        ));
+    }
+    Ok(())
+}
+
+/// The lock that host-local itself takes: one that still runs finishes first. None if there are no leases.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let path = folder.join("lock");
+    loop {
+        let lock = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            lock => lock?,
+        };
+        flock(&lock, FlockOperation::LockExclusive)?;
+        // Whoever had it before may have taken the folder away.
+        let (locked, there) = (lock.metadata()?.ino(), fs::metadata(&path).map(|there| there.ino()));
+        if there.is_ok_and(|there| there == locked) {
+            return Ok(Some(lock));
+        }
+    }
+}
+
+/// Takes an attachment's leases away there too, before they are released: else they would be taken over again.
+pub(super) fn give_back(intent: &Intent) -> Result<(), Error> {
+    let Some(folder) = &intent.host_local else { return Ok(()) };
+    remove_leases(folder, intent).map_err(|error| {
+        let msg = format!("the leases of host-local in {} cannot be given back: {error}", folder.display());
+        Error::new(Code::IO, msg)
+    })
+}
+
+fn remove_leases(folder: &Path, intent: &Intent) -> io::Result<()> {
+    let Some(_lock) = lock(folder)? else { return Ok(()) };
+    for address in intent.addresses() {
+        match fs::remove_file(folder.join(address.to_string())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
     Ok(())
 }
 
@@ -68,6 +109,9 @@ fn unreadable(folder: &Path, error: &io::Error) -> Error {
     let msg = format!("the leases of host-local in {} cannot be taken over: {error}", folder.display());
     Error::new(Code::IO, msg).with_details("until then podwire could give an address twice")
 }
+
+/// A network, its ranges, and host-local's folder for it.
+type Place<'a> = (&'a Configuration, &'a Ranges, &'a Path);
 
 /// The addresses of each attachment.
 type Leases = BTreeMap<AttachmentId, Vec<IpAddr>>;
@@ -105,24 +149,43 @@ fn lease(entry: &DirEntry, boot: SystemTime) -> io::Result<Option<(AttachmentId,
     Ok(id.map(|(container_id, ifname)| (AttachmentId { container_id, ifname }, address)))
 }
 
-/// All or none.
+/// All or none: how many addresses came, and how many attachments went.
 fn record(
     store: &Store,
-    configuration: &Configuration,
-    ranges: &Ranges,
+    place: Place<'_>,
     policy: &Installed,
     leases: Leases,
-) -> Result<usize, Error> {
-    let (mut transaction, mut count) = (store.transaction()?, 0);
+) -> Result<(usize, usize), Error> {
+    let (mut transaction, mut taken) = (store.transaction()?, 0);
+    let gone = gone(&transaction, place.2, &leases)?;
+    for attachment in &gone {
+        // Leases of host-local never rested.
+        let _ = transaction.release(&attachment.intent.attachment, attachment.sequence, Duration::ZERO)?;
+    }
     for (attachment, addresses) in leases {
         if transaction.attachment(&attachment)?.is_none() {
-            count += addresses.len();
-            let addresses = addresses.iter().map(|address| on_link(*address, ranges)).collect();
-            transaction.reserve(intent(configuration, ranges, policy, attachment, addresses))?;
+            taken += addresses.len();
+            let addresses = addresses.iter().map(|address| on_link(*address, place.1)).collect();
+            transaction.reserve(intent(place, policy, attachment, addresses))?;
         }
     }
-    transaction.commit()?;
-    Ok(count)
+    if taken + gone.len() > 0 {
+        transaction.commit()?;
+    }
+    Ok((taken, gone.len()))
+}
+
+/// Taken over once, and no longer host-local's.
+fn gone(transaction: &Transaction, folder: &Path, leases: &Leases) -> Result<Vec<Attachment>, Error> {
+    let mut gone = Vec::new();
+    for attachment in transaction.attachments()? {
+        let attachment = attachment?;
+        let intent = &attachment.intent;
+        if intent.host_local.as_deref() == Some(folder) && !leases.contains_key(&intent.attachment) {
+            gone.push(attachment);
+        }
+    }
+    Ok(gone)
 }
 
 /// An address that no range holds any more is held all the same.
@@ -139,8 +202,7 @@ fn on_link(address: IpAddr, ranges: &Ranges) -> Address {
 
 /// The interface is host-local's main plugin's, and goes with the container.
 fn intent(
-    configuration: &Configuration,
-    ranges: &Ranges,
+    (configuration, ranges, folder): Place<'_>,
     policy: &Installed,
     attachment: AttachmentId,
     addresses: Vec<Address>,
@@ -156,16 +218,7 @@ fn intent(
         pools: ranges.pools(),
         elsewhere: true,
         delegated: None,
+        host_local: Some(folder.to_owned()),
         attachment,
     }
-}
-
-/// Out of the way, so that it is not read again, and where it can be found.
-fn aside(folder: &Path) -> io::Result<PathBuf> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let mut name = folder.as_os_str().to_owned();
-    name.push(format!(".podwire-{since}"));
-    let aside = PathBuf::from(name);
-    fs::rename(folder, &aside)?;
-    Ok(aside)
 }

@@ -45,6 +45,7 @@ fn intent() -> Intent {
         pools: vec!["10.244.1.0/24".parse().expect("valid")],
         elsewhere: false,
         delegated: None,
+        host_local: None,
     }
 }
 

@@ -188,7 +188,7 @@ pub(super) fn block(value: &Value<'_>) -> Result<IpNet, Error> {
 /// `dns`, under the given words for nameservers and search; none if it says nothing.
 pub(super) fn dns(object: &Object<'_>, nameservers: &str, search: &str) -> Result<Option<Dns>, Error> {
     let Some(dns) = object.get("dns") else { return Ok(None) };
-    let dns = dns.object()?;
+    let dns = dns.object()?.uncapitalised();
     let domain = dns.get("domain").filter(|domain| !domain.is_empty());
     let dns = Dns {
         nameservers: dns.each(nameservers, |server| server.parse("an address such as 10.96.0.10"))?,

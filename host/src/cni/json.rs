@@ -110,6 +110,17 @@ impl<'a> Object<'a> {
         Ok(Self { path: String::new(), members: serde_json::from_str(text)? })
     }
 
+    /// The same object with keys that begin in lower case: runtimes written in Go send the fields of a type by their
+    /// own names, such as `HostPort`, unless somebody thought of giving them others, and the reference plugins
+    /// take both.
+    pub(super) fn uncapitalised(self) -> Self {
+        let lower = |(mut key, raw): (String, &'a RawValue)| {
+            key.get_mut(..1).map(str::make_ascii_lowercase);
+            (key, raw)
+        };
+        Self { members: self.members.into_iter().map(lower).collect(), ..self }
+    }
+
     /// A member that is there and not null. (Runtimes written in Go say null for an empty list.)
     pub(super) fn get(&self, key: &str) -> Option<Value<'a>> {
         self.get_or_null(key).filter(|value| value.text() != "null")
@@ -166,6 +177,15 @@ mod tests {
         let error = elements[1].read::<u32>("a number").expect_err("a string");
         assert_eq!((error.code(), error.msg()), (Code::INVALID_CONFIG, r#"a.b[1] "x" is not a number"#));
         assert!(object.get("n").is_none() && object.get_or_null("n").is_some());
+    }
+
+    #[test]
+    fn a_key_as_it_should_be_comes_before_a_capital_one() {
+        let object =
+            outermost(r#"{"HostPort": 1, "hostPort": 2, "HostIP": 3, "": 4, "É": 5}"#).uncapitalised();
+        let number = |key| object.get(key).map(|value| value.text().to_owned());
+        assert_eq!([number("hostPort"), number("hostIP")], [Some("2".to_owned()), Some("3".to_owned())]);
+        assert!(number("HostPort").is_none() && number("É").is_some());
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) fn port_mappings(capabilities: &Object<'_>) -> Result<Vec<PortMapping
 }
 
 fn port_mapping(value: &Value<'_>) -> Result<Option<PortMapping>, Error> {
-    let mapping = value.object()?;
+    let mapping = value.object()?.uncapitalised();
     let port = |key: &str| -> Result<u16, Error> {
         mapping.get(key).map_or(Ok(0), |port| port.read("a port, 0 to 65535"))
     };
@@ -54,7 +54,7 @@ fn protocol(mapping: &Object<'_>) -> Result<Protocol, Error> {
 /// `bandwidth`; none if it limits nothing.
 pub(super) fn bandwidth(capabilities: &Object<'_>) -> Result<Option<Bandwidth>, Error> {
     let Some(value) = capabilities.get("bandwidth") else { return Ok(None) };
-    let limits = value.object()?;
+    let limits = value.object()?.uncapitalised();
     let bandwidth = Bandwidth {
         ingress: rate(&value, &limits, "ingressRate", "ingressBurst")?,
         egress: rate(&value, &limits, "egressRate", "egressBurst")?,
@@ -99,6 +99,7 @@ mod tests {
         let text = r#"{"portMappings": [
             {"hostPort": 8080, "containerPort": 80, "protocol": "TCP"},
             {"hostPort": 53, "containerPort": 5353, "protocol": "udp", "hostIP": "192.0.2.1"},
+            {"HostPort": 81, "ContainerPort": 81, "Protocol": "sctp", "HostIP": ""},
             {"hostPort": 0, "containerPort": 9}, {"hostPort": 9, "containerPort": 9, "hostIP": "", "protocol": ""}],
             "bandwidth": {"ingressRate": 1000000, "ingressBurst": 8000, "egressRate": 0, "egressBurst": 0}}"#;
         let mappings = port_mappings(&object(text)).expect("valid");
@@ -106,7 +107,10 @@ mod tests {
             .iter()
             .map(|m| format!("{:?} {:?} {} {}", m.protocol, m.host_ip, m.host_port, m.container_port))
             .collect();
-        assert_eq!(shown, ["Tcp None 8080 80", "Udp Some(192.0.2.1) 53 5353", "Tcp None 9 9"]);
+        assert_eq!(
+            shown,
+            ["Tcp None 8080 80", "Udp Some(192.0.2.1) 53 5353", "Sctp None 81 81", "Tcp None 9 9"]
+        );
         let bandwidth = bandwidth(&object(text)).expect("valid").expect("given");
         assert_eq!(
             (bandwidth.ingress, bandwidth.egress),

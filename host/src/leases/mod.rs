@@ -160,6 +160,9 @@ pub struct Intent {
     /// Who gave the addresses, if it was another plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegated: Option<Delegated>,
+    /// The folder in which host-local has the same lease, if it was taken over from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_local: Option<PathBuf>,
 }
 
 /// Another plugin that gave addresses, and has to be told when they are given back.

@@ -86,6 +86,7 @@ fn intent(container: &str, addresses: &[&str]) -> Intent {
         pools: vec![net("10.0.0.0/8"), net("fd00::/8")],
         elsewhere: false,
         delegated: None,
+        host_local: None,
         attachment,
     }
 }

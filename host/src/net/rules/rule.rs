@@ -13,9 +13,10 @@ use super::table::Set;
 pub(super) const IPV4: u8 = 2;
 pub(super) const IPV6: u8 = 10;
 
-/// A bit of a packet's mark, on the way of a connection's first packet through this node only. It is the one that
-/// the plugin portmap uses, for the same thing, so that whoever shares out the bits of marks knows of it.
-const MARK: u32 = 0x2000;
+/// A bit of a packet's mark, on the way of a connection's first packet through this node only. Not the one that the
+/// plugin portmap takes for the same thing, 0x2000: where that was ever used, its rule gives the node's address to
+/// whatever has the mark. Nor kube-proxy's, 0x4000 and 0x8000.
+const MARK: u32 = 0x1000;
 
 /// The first of sixteen registers of four bytes (`NFT_REG32_00`).
 const REGISTER: u32 = 8;
