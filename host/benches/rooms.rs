@@ -184,7 +184,7 @@ impl Leases {
             config: r#"{"bridge":"cni0"}"#.to_owned(),
             plan: Checked { host_interface, ..self.plan.clone() },
             pools: vec![pool()],
-            elsewhere: false,
+            origin: Default::default(),
             delegated: None,
             host_local: None,
         }

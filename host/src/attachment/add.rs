@@ -9,7 +9,8 @@ use super::error::decided_by;
 use super::import;
 use super::source::Source;
 use crate::cni::{self, AddResult, Code, Error, Facts, Input, Ipam, Role};
-use crate::leases::{Attachment, Delegated, Intent, NetworkNamespace, Store, Transaction, Turn};
+use crate::leases::{Attachment, Delegated, Intent, NetworkNamespace, Origin, Store, Transaction, Turn};
+use crate::names::AttachmentId;
 use crate::net::namespace::Namespace;
 use crate::net::{self, Wired};
 use crate::node::config::Settings;
@@ -22,26 +23,40 @@ pub(super) fn add(state: &State, input: &Input, request: &cni::Add) -> Result<St
         return attach(state, request, Source::read(&request.configuration.ipam)?, None);
     };
     let delegate = Delegate::new(plugin, input)?;
-    let source = Source::lent(&delegate.add(request.configuration.version)?);
-    attach(state, request, source, Some(delegate.on_record())).map_err(|error| delegate.take_back(error))
+    // Before it is asked: what it gives must not be taken back by a DEL that comes meanwhile, nor from a pod that
+    // has it already.
+    let store = Store::open(&state.leases_dir())?;
+    let turn = store.turn(&request.attachment)?;
+    refuse_if_there(&store.transaction()?, &request.attachment)?;
+    let source = Source::lent(plugin, &delegate.add(request.configuration.version)?);
+    let attached =
+        source.and_then(|source| attach(state, request, source, Some((turn, delegate.on_record()))));
+    attached.map_err(|error| match store.transaction().and_then(|now| now.attachment(&request.attachment)) {
+        Ok(None) => delegate.take_back(error),
+        // What may still answer for its addresses keeps them, until DEL.
+        _ => error,
+    })
 }
+
+/// The turn that a delegate was asked in, and what must be on record to tell it of a DEL.
+type Lent = (Turn, Delegated);
 
 fn attach(
     state: &State,
     request: &cni::Add,
     mut source: Source,
-    delegated: Option<Delegated>,
+    lent: Option<Lent>,
 ) -> Result<String, Error> {
     let dns = request.configuration.dns.clone().or(source.dns.take());
     if request.configuration.role == Role::Ipam {
         let nobodys = NetworkNamespace { path: request.netns.clone(), device: 0, inode: 0 };
-        let reserved = reserve(state, request, &source, delegated, nobodys)?;
+        let reserved = reserve(state, request, &source, lent, nobodys)?;
         let result = AddResult::of_addresses(&reserved.attachment.intent.plan, dns.as_ref());
         return Ok(result.to_json(request.configuration.version, None));
     }
     let pod = container_namespace(&request.netns, request.netns_override)?;
     let Reserved { store, attachment, _turn } =
-        reserve(state, request, &source, delegated, namespace_of(&request.netns, &pod))?;
+        reserve(state, request, &source, lent, namespace_of(&request.netns, &pod))?;
     let wired =
         net::wire(&pod, &attachment.intent.plan).map_err(|error| give_back(&store, &attachment, error))?;
     Ok(result(request, dns.as_ref(), &attachment, &wired))
@@ -58,16 +73,19 @@ fn reserve(
     state: &State,
     request: &cni::Add,
     source: &Source,
-    delegated: Option<Delegated>,
+    lent: Option<Lent>,
     netns: NetworkNamespace,
 ) -> Result<Reserved, Error> {
     let settings = Settings::read(&state.node_config())?;
     let deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load)?;
     let asked = deciding.question(&settings, request, source)?;
     let store = Store::open(&state.leases_dir())?;
-    let turn = store.turn(&request.attachment)?;
+    let (turn, delegated) = match lent {
+        Some((turn, delegated)) => (turn, Some(delegated)),
+        None => (store.turn(&request.attachment)?, None),
+    };
     import::host_local(&store, &request.configuration, deciding.installed())?;
-    let attachment = decide(deciding, &store, request, asked, (netns, delegated))?;
+    let attachment = decide(deciding, &store, request, asked, Beside { netns, delegated })?;
     Ok(Reserved { attachment, _turn: turn, store })
 }
 
@@ -91,8 +109,11 @@ fn namespace_of(path: &Path, namespace: &Namespace) -> NetworkNamespace {
     NetworkNamespace { path: path.to_owned(), device: id.device, inode: id.inode }
 }
 
-/// What is on record beside the plan: where the interface shall be, and who gave the addresses.
-type Beside = (NetworkNamespace, Option<Delegated>);
+/// What is on record beside the plan.
+struct Beside {
+    netns: NetworkNamespace,
+    delegated: Option<Delegated>,
+}
 
 fn decide(
     mut deciding: Deciding<Transaction>,
@@ -114,12 +135,10 @@ fn record(
     store: &Store,
     request: &cni::Add,
     asked: AddRequest,
-    (netns, delegated): Beside,
+    Beside { netns, delegated }: Beside,
 ) -> Result<Attachment, Error> {
     let transaction = store.transaction()?;
-    if let Some(there) = transaction.attachment(&asked.attachment)? {
-        return Err(already_there(&there));
-    }
+    refuse_if_there(&transaction, &asked.attachment)?;
     let (plan, mut transaction) = deciding.ask(&asked, transaction)?;
     cni::sayable(request.configuration.version, &plan, request.previous.as_ref())?;
     let Installed { name, digest, .. } = deciding.installed();
@@ -133,7 +152,10 @@ fn record(
         config: asked.config,
         plan,
         pools: asked.node.pools,
-        elsewhere: request.configuration.role == Role::Ipam,
+        origin: match request.configuration.role {
+            Role::Main => Origin::Wired,
+            Role::Ipam => Origin::Lent,
+        },
         delegated,
         host_local: None,
     };
@@ -144,13 +166,13 @@ fn record(
     Ok(attachment)
 }
 
-fn already_there(there: &Attachment) -> Error {
-    let intent = &there.intent;
+fn refuse_if_there(transaction: &Transaction, id: &AttachmentId) -> Result<(), Error> {
+    let Some(there) = transaction.attachment(id)? else { return Ok(()) };
     let msg = format!(
         "container {} has an interface {} already, in network {}: DEL comes before another ADD",
-        intent.attachment.container_id, intent.attachment.ifname, intent.network
+        id.container_id, id.ifname, there.intent.network
     );
-    Error::new(Code::ATTACHMENT_EXISTS, msg)
+    Err(Error::new(Code::ATTACHMENT_EXISTS, msg))
 }
 
 /// Nothing was wired, so nothing must stay on record; if that fails too, DEL does it. What a link may still

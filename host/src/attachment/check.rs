@@ -3,13 +3,13 @@
 use super::add::container_namespace;
 use super::delegate::Delegate;
 use crate::cni::{self, Code, Error, Input};
-use crate::leases::{Attachment, Intent, Store};
+use crate::leases::{Attachment, Intent, Origin};
 use crate::net;
 use crate::plan::Checked;
 use crate::state::State;
 
 pub(super) fn check(state: &State, input: &Input, request: &cni::Check) -> Result<(), Error> {
-    let store = Store::open_existing(&state.leases_dir())?;
+    let store = super::del::store(state, Some(&request.configuration))?;
     let on_record = match store {
         Some(store) => store.snapshot()?.attachment(&request.attachment)?,
         None => None,
@@ -20,12 +20,10 @@ pub(super) fn check(state: &State, input: &Input, request: &cni::Check) -> Resul
         Error::new(Code::CHECK_DIFFERS, what)
     })?;
     if let Some(delegated) = &attachment.intent.delegated {
-        Delegate::of(&attachment, delegated, input)?.pass_on("CHECK")?;
+        Delegate::new(&delegated.plugin, input)?.pass_on("CHECK")?;
     }
     let mut found = of_record(request, &attachment);
-    if !attachment.intent.elsewhere {
-        found.extend(of_kernel(request, attachment.intent)?);
-    }
+    found.extend(of_kernel(request, attachment.intent)?);
     match found.split_first() {
         None => Ok(()),
         Some((first, others)) => Err(Error::new(Code::CHECK_DIFFERS, first).with_details(others.join("; "))),
@@ -33,15 +31,20 @@ pub(super) fn check(state: &State, input: &Input, request: &cni::Check) -> Resul
 }
 
 fn of_kernel(request: &cni::Check, intent: Intent) -> Result<Vec<String>, Error> {
-    let pod = container_namespace(&request.netns, request.netns_override)?;
-    let mut found = Vec::new();
-    if (intent.netns.device, intent.netns.inode) != (pod.id().device, pod.id().inode) {
-        let path = request.netns.display();
-        found.push(format!("{path} is another network namespace than the one that was attached"));
-    }
-    let differences = net::inspect(&pod, &expected(request, intent.plan))?;
-    found.extend(differences.iter().map(ToString::to_string));
-    Ok(found)
+    let pod = || container_namespace(&request.netns, request.netns_override);
+    let differences = match intent.origin {
+        Origin::Lent => Vec::new(),
+        Origin::Imported => net::inspect_imported(&pod()?, &intent.plan)?,
+        Origin::Wired => {
+            let (pod, path) = (pod()?, request.netns.display());
+            if (intent.netns.device, intent.netns.inode) != (pod.id().device, pod.id().inode) {
+                let what = "is another network namespace than the one that was attached";
+                return Ok(vec![format!("{path} {what}")]);
+            }
+            net::inspect(&pod, &expected(request, intent.plan))?
+        }
+    };
+    Ok(differences.iter().map(ToString::to_string).collect())
 }
 
 /// The plan, with the hardware address that the container's interface has in the result of the whole chain: a

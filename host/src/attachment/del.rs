@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::delegate::Delegate;
 use super::{import, say, tell};
 use crate::cni::{self, Configuration, Error, Input, Ipam};
-use crate::leases::{Attachment, Intent, Store, Transaction};
+use crate::leases::{Attachment, Delegated, Intent, Origin, Store, Transaction};
 use crate::net;
+use crate::net::namespace::Namespace;
 use crate::plan::DelRequest;
 use crate::policy::{Engine, Instance};
 use crate::registry::Registry;
@@ -19,14 +20,68 @@ pub(super) fn del(state: &State, input: &Input, request: &cni::Del) -> Result<()
         let _turn = store.turn(&request.attachment)?;
         let on_record = store.transaction()?.attachment(&request.attachment)?;
         if let Some(attachment) = on_record {
-            return take_down(state, input, &store, &attachment);
+            return delete(state, &store, &attachment, &Caller { input, request });
         }
     }
     // Of what podwire has no record of, the other plugin may have one.
     match configuration.map(|configuration| &configuration.ipam) {
-        Some(Ipam::Delegate(plugin)) => Delegate::new(plugin, input)?.pass_on("DEL"),
+        Some(Ipam::Delegate(plugin)) => Delegate::forget(plugin, input),
         _ => Ok(()),
     }
+}
+
+/// What the runtime knows of an attachment, beside what is on record.
+struct Caller<'a> {
+    input: &'a Input,
+    request: &'a cni::Del,
+}
+
+fn delete(state: &State, store: &Store, attachment: &Attachment, caller: &Caller<'_>) -> Result<(), Error> {
+    let intent = &attachment.intent;
+    if intent.origin == Origin::Imported {
+        take_away(intent, caller.request)?;
+    }
+    take_down(state, store, attachment, || match &intent.delegated {
+        Some(delegated) => caller.tell_of_del(attachment, delegated),
+        None => Ok(()),
+    })
+}
+
+/// The interface of a container that is still there would go on answering for addresses that others get.
+fn take_away(intent: &Intent, request: &cni::Del) -> Result<(), Error> {
+    let namespace = request.netns.as_deref().and_then(|path| Namespace::open(path).ok());
+    let Some(pod) = namespace else { return Ok(()) };
+    // The node's own interfaces are nobody's to take away.
+    if !request.netns_override && pod.is_current().unwrap_or(true) {
+        return Ok(());
+    }
+    Ok(net::take_away(&pod, &intent.attachment.ifname)?)
+}
+
+impl Caller<'_> {
+    /// By today's configuration if it is of the same network and can be read, else by that of the ADD.
+    fn tell_of_del(&self, attachment: &Attachment, delegated: &Delegated) -> Result<(), Error> {
+        let today = self.request.configuration.as_ref().ok();
+        let same = today.is_some_and(|today| {
+            today.network == attachment.intent.network
+                && today.ipam == Ipam::Delegate(delegated.plugin.clone())
+        });
+        match Delegate::recorded(attachment, delegated, self.input) {
+            Some(_) if same => Delegate::forget(&delegated.plugin, self.input),
+            Some(delegate) => delegate.pass_on("DEL"),
+            None => {
+                gone(&delegated.plugin);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// It cannot take its addresses back, and must not keep podwire from it.
+pub(super) fn gone(plugin: &str) {
+    tell(format_args!(
+        "ipam plugin {plugin} is in none of the folders of CNI_PATH any more, and is not told"
+    ));
 }
 
 /// None if nothing was ever done here, not by host-local either.
@@ -35,35 +90,38 @@ pub(super) fn store(state: &State, configuration: Option<&Configuration>) -> Res
     let Some(configuration) = to_import else { return Ok(Store::open_existing(&state.leases_dir())?) };
     let store = Store::open(&state.leases_dir())?;
     let name = configuration.policy.clone().unwrap_or_default();
-    // An ADD will say what is wrong with it.
-    if let Ok(policy) = Registry::open(state).active(&name) {
-        import::host_local(&store, configuration, &policy)?;
+    let imported = Registry::open(state)
+        .active(&name)
+        .map_err(Error::from)
+        .and_then(|policy| import::host_local(&store, configuration, &policy));
+    // An ADD fails by it; what is on record can be undone all the same.
+    if let Err(why) = imported {
+        tell(format_args!("{why}"));
     }
     Ok(Some(store))
 }
 
-/// The link first: an address is free only when nothing answers for it any more. The caller has the
-/// attachment's turn, so that no ADD under way makes the link afterwards.
+/// The link first: an address is free only when nothing answers for it any more; then whoever gave the addresses. The
+/// caller has the attachment's turn, so that no ADD under way makes the link afterwards.
 pub(super) fn take_down(
     state: &State,
-    input: &Input,
     store: &Store,
     attachment: &Attachment,
+    tell_delegate: impl FnOnce() -> Result<(), Error>,
 ) -> Result<(), Error> {
     let intent = &attachment.intent;
     import::give_back(intent)?;
-    let policy = if intent.elsewhere {
-        load(state, intent)
-    } else {
-        let unwiring = net::unwire(&intent.plan)?;
-        // Needs no link, and the kernel is busy with it.
-        let policy = load(state, intent);
-        unwiring.finish()?;
-        policy
+    let policy = match intent.origin {
+        Origin::Lent | Origin::Imported => load(state, intent),
+        Origin::Wired => {
+            let unwiring = net::unwire(&intent.plan)?;
+            // Needs no link, and the kernel is busy with it.
+            let policy = load(state, intent);
+            unwiring.finish()?;
+            policy
+        }
     };
-    if let Some(delegated) = &intent.delegated {
-        Delegate::of(attachment, delegated, input)?.pass_on("DEL")?;
-    }
+    tell_delegate()?;
     match policy {
         Ok(policy) => release_as(policy, store, attachment),
         Err(why) => {

@@ -13,6 +13,9 @@ use super::tell;
 use crate::cni::{Code, Environment, Error, Input, PrevResult, Version};
 use crate::leases::{Attachment, Delegated};
 
+/// Plugins that give an address to an interface which must be there already.
+const NEEDS_THE_INTERFACE: [&str; 1] = ["dhcp"];
+
 /// One call's way to the plugin.
 pub(super) struct Delegate {
     name: String,
@@ -24,22 +27,25 @@ pub(super) struct Delegate {
 impl Delegate {
     /// The plugin of that name, for the call that is answered.
     pub(super) fn new(name: &str, input: &Input) -> Result<Self, Error> {
+        if NEEDS_THE_INTERFACE.contains(&name) {
+            let msg = format!("ipam.type {name} is not supported: it needs the container's interface");
+            let remedy =
+                "podwire makes the interface when the addresses are known: have them given by another plugin";
+            return Err(Error::new(Code::UNSUPPORTED_FIELD, msg).with_details(remedy));
+        }
         let config = input.stdin.clone()?;
+        let there = find(name, input.environment.path.as_deref());
         Ok(Self {
-            program: find(name, input.environment.path.as_deref())?,
+            program: there.ok_or_else(|| not_found(name, input.environment.path.as_deref()))?,
             name: name.to_owned(),
             environment: input.environment.clone(),
             config,
         })
     }
 
-    /// The plugin that gave an attachment its addresses, for the call that is answered; but with the configuration
-    /// of then if this call is not about the attachment, or cannot be read.
-    pub(super) fn of(of: &Attachment, delegated: &Delegated, input: &Input) -> Result<Self, Error> {
-        let is_configured = input.stdin.as_ref().is_ok_and(|config| config.trim_ascii().starts_with(b"{"));
-        if input.environment.container_id.is_some() && is_configured {
-            return Self::new(&delegated.plugin, input);
-        }
+    /// The plugin that gave an attachment its addresses, called for that as it was at the ADD. None if it is not
+    /// there any more.
+    pub(super) fn recorded(of: &Attachment, delegated: &Delegated, input: &Input) -> Option<Self> {
         let intent = &of.intent;
         let path = input.environment.path.clone().unwrap_or_else(|| delegated.path.clone().into());
         let environment = Environment {
@@ -50,12 +56,23 @@ impl Delegate {
             path: Some(path.clone()),
             ..Environment::default()
         };
-        Ok(Self {
+        Some(Self {
             program: find(&delegated.plugin, Some(&path))?,
             name: delegated.plugin.clone(),
             environment,
             config: delegated.config.clone().into_bytes(),
         })
+    }
+
+    /// Tells the plugin of a DEL, if it is there: one that is not can have nothing to give back.
+    pub(super) fn forget(name: &str, input: &Input) -> Result<(), Error> {
+        match find(name, input.environment.path.as_deref()) {
+            Some(_) => Self::new(name, input)?.pass_on("DEL"),
+            None => {
+                tell(format_args!("{}", not_found(name, input.environment.path.as_deref())));
+                Ok(())
+            }
+        }
     }
 
     /// What must be on record to undo an ADD.
@@ -159,11 +176,14 @@ impl Delegate {
     }
 }
 
-fn find(name: &str, path: Option<&OsStr>) -> Result<PathBuf, Error> {
+fn find(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
+    // An empty part would mean the working directory.
+    let folders = std::env::split_paths(path?).filter(|folder| folder.is_absolute());
+    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+fn not_found(name: &str, path: Option<&OsStr>) -> Error {
     let path = path.unwrap_or_default();
-    let there = std::env::split_paths(path).map(|folder| folder.join(name)).find(|file| file.is_file());
-    there.ok_or_else(|| {
-        let msg = format!("ipam.type: there is no plugin {name} in CNI_PATH ({})", path.display());
-        Error::new(Code::INVALID_CONFIG, msg).with_details("install it, or have podwire give the addresses")
-    })
+    let msg = format!("ipam.type: there is no plugin {name} in CNI_PATH ({})", path.display());
+    Error::new(Code::INVALID_CONFIG, msg).with_details("install it, or have podwire give the addresses")
 }

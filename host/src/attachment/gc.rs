@@ -1,9 +1,13 @@
 //! GC: attachments that the runtime no longer knows are taken down.
 
-use super::del::take_down;
+use std::collections::BTreeSet;
+
+use super::del::{gone, take_down};
 use super::delegate::Delegate;
+use super::{import, tell};
 use crate::cni::{self, Code, Error, Input, Ipam};
-use crate::leases::{Attachment, Store};
+use crate::leases::{Attachment, Intent, Origin, Store};
+use crate::names::AttachmentId;
 use crate::state::State;
 
 /// Goes on through failures, and reports them all.
@@ -18,7 +22,7 @@ pub(super) fn gc(state: &State, input: &Input, request: &cni::Gc) -> Result<(), 
     match failed.as_slice() {
         [] => Ok(()),
         some => {
-            let msg = format!("{} of the attachments that are gone could not be removed", some.len());
+            let msg = format!("{} things that ought to be gone could not be removed", some.len());
             Err(Error::new(Code::GC_INCOMPLETE, msg).with_details(some.join("; ")))
         }
     }
@@ -44,8 +48,27 @@ pub(super) fn collect(
     let _turn = store.turn(id)?;
     let on_record = store.transaction()?.attachment(id)?;
     match on_record {
-        Some(same) if same.sequence == attachment.sequence => take_down(state, input, store, &same),
+        Some(same) if same.sequence == attachment.sequence => take_down(state, store, &same, || {
+            tell_of_del(&same, input);
+            Ok(())
+        }),
         _ => Ok(()),
+    }
+}
+
+/// The container is gone: whether the plugin that gave the addresses hears of it or not. It gets a GC of its own.
+fn tell_of_del(attachment: &Attachment, input: &Input) {
+    let Some(delegated) = &attachment.intent.delegated else { return };
+    match Delegate::recorded(attachment, delegated, input).map(|delegate| delegate.pass_on("DEL")) {
+        None => gone(&delegated.plugin),
+        Some(told) => told.unwrap_or_else(|why| tell(format_args!("{why}"))),
+    }
+}
+
+fn is_valid(intent: &Intent, valid: &BTreeSet<AttachmentId>) -> bool {
+    match intent.origin {
+        Origin::Imported => import::may_be_among(&intent.attachment, valid),
+        Origin::Wired | Origin::Lent => valid.contains(&intent.attachment),
     }
 }
 
@@ -56,7 +79,7 @@ fn stale(store: &Store, request: &cni::Gc) -> Result<Vec<Attachment>, Error> {
     for attachment in leases.attachments()? {
         let attachment = attachment?;
         let ours = attachment.intent.network == request.configuration.network;
-        if ours && !request.valid.contains(&attachment.intent.attachment) {
+        if ours && !is_valid(&attachment.intent, &request.valid) {
             stale.push(attachment);
         }
     }

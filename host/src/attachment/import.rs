@@ -7,9 +7,9 @@
 //! The files stay as long as their pods. A runtime that keeps each pod's configuration, as podman does, calls the
 //! plugins of the ADD for its DEL: then host-local takes the file away, and that is all podwire hears of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirEntry, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::tell;
 use crate::cni::{Code, Configuration, Error, Ipam, Ranges};
-use crate::leases::{Attachment, Intent, NetworkNamespace, Store, Transaction};
-use crate::names::AttachmentId;
+use crate::leases::{self, Attachment, Intent, NetworkNamespace, Origin, Store, Transaction};
+use crate::names::{AttachmentId, MAX_INTERFACE_NAME};
 use crate::plan::{Address, AddressRange, check};
 use crate::registry::Installed;
 
@@ -31,6 +31,12 @@ const CUSTOMARY_INTERFACE: &str = "eth0";
 
 /// The longest lease file: a container's ID and an interface's name.
 const MAX_LEASE: u64 = 1024;
+
+/// How the containers of leases are called that do not say of whom they are.
+const UNREADABLE: &str = "unreadable-";
+
+/// Made by the kernel when it starts, before anybody sets the clock.
+const AS_OLD_AS_THE_BOOT: &str = "/sys";
 
 /// Whether there are leases to take over.
 pub(super) fn is_pending(configuration: &Configuration) -> bool {
@@ -57,7 +63,8 @@ pub(super) fn host_local(
     let none_left = leases.is_empty();
     let (taken, released) = record(store, (configuration, ranges, &folder), policy, leases)?;
     if none_left {
-        fs::remove_dir_all(&folder).map_err(|error| unreadable(&folder, &error))?;
+        // One that stays, a mount point for one, is looked at again.
+        let _ = fs::remove_dir_all(&folder);
     }
     if taken + released > 0 {
         let folder = folder.display();
@@ -117,7 +124,7 @@ type Place<'a> = (&'a Configuration, &'a Ranges, &'a Path);
 type Leases = BTreeMap<AttachmentId, Vec<IpAddr>>;
 
 fn leases(folder: &Path) -> io::Result<Leases> {
-    let (mut leases, boot) = (Leases::new(), boot());
+    let (mut leases, boot) = (Leases::new(), boot()?);
     for entry in fs::read_dir(folder)? {
         if let Some((attachment, address)) = lease(&entry?, boot)? {
             leases.entry(attachment).or_default().push(address);
@@ -126,10 +133,12 @@ fn leases(folder: &Path) -> io::Result<Leases> {
     Ok(leases)
 }
 
-fn boot() -> SystemTime {
+/// No later than the boot, by the clock that files' times were taken from: that may have been set since.
+fn boot() -> io::Result<SystemTime> {
     let up = clock_gettime(ClockId::Boottime);
     let up = Duration::new(up.tv_sec.unsigned_abs(), u32::try_from(up.tv_nsec).unwrap_or(0));
-    SystemTime::now().checked_sub(up).unwrap_or(SystemTime::UNIX_EPOCH)
+    let by_uptime = SystemTime::now().checked_sub(up).unwrap_or(SystemTime::UNIX_EPOCH);
+    Ok(by_uptime.min(fs::metadata(AS_OLD_AS_THE_BOOT)?.modified()?))
 }
 
 /// None for what is no lease, or is one of an earlier boot.
@@ -138,18 +147,40 @@ fn lease(entry: &DirEntry, boot: SystemTime) -> io::Result<Option<(AttachmentId,
         return Ok(None);
     };
     let metadata = entry.metadata()?;
-    if metadata.modified()? < boot || metadata.len() > MAX_LEASE {
+    if metadata.modified()? < boot {
         return Ok(None);
     }
-    let text = fs::read_to_string(entry.path())?;
-    let mut lines = text.lines().map(str::trim);
-    let container_id = lines.next().unwrap_or_default().parse();
-    let ifname = lines.next().filter(|name| !name.is_empty()).unwrap_or(CUSTOMARY_INTERFACE).parse();
-    let id = container_id.ok().zip(ifname.ok());
-    Ok(id.map(|(container_id, ifname)| (AttachmentId { container_id, ifname }, address)))
+    let mut text = String::new();
+    // What cannot be read as text names nobody.
+    let _ = File::open(entry.path())?.take(MAX_LEASE).read_to_string(&mut text);
+    Ok(Some((holder(&text).unwrap_or_else(|| somebody(address)), address)))
 }
 
-/// All or none: how many addresses came, and how many attachments went.
+fn holder(text: &str) -> Option<AttachmentId> {
+    let mut lines = text.lines().map(str::trim);
+    let container_id = lines.next()?.parse().ok()?;
+    let ifname = lines.next().filter(|name| !name.is_empty()).unwrap_or(CUSTOMARY_INTERFACE);
+    Some(AttachmentId { container_id, ifname: ifname.parse().ok()? })
+}
+
+/// An empty or torn file is a lease all the same: host-local gives the address to nobody either.
+fn somebody(address: IpAddr) -> AttachmentId {
+    let container_id = format!("{UNREADABLE}{}", address.to_string().replace(':', "-"));
+    let (container_id, ifname) = (container_id.parse(), CUSTOMARY_INTERFACE.parse());
+    AttachmentId {
+        container_id: container_id.expect("letters, digits, '-' and '.'"),
+        ifname: ifname.expect("a name"),
+    }
+}
+
+/// Whether the attachment of a lease may be one of these. Of what the lease says, only the container is sure; and one
+/// that says nothing may be anybody's.
+pub(super) fn may_be_among(attachment: &AttachmentId, valid: &BTreeSet<AttachmentId>) -> bool {
+    let container = &attachment.container_id;
+    container.as_str().starts_with(UNREADABLE) || valid.iter().any(|valid| valid.container_id == *container)
+}
+
+/// How many addresses came, and how many attachments went.
 fn record(
     store: &Store,
     place: Place<'_>,
@@ -157,6 +188,7 @@ fn record(
     leases: Leases,
 ) -> Result<(usize, usize), Error> {
     let (mut transaction, mut taken) = (store.transaction()?, 0);
+    let leases = told_apart(&transaction, place, leases)?;
     let gone = gone(&transaction, place.2, &leases)?;
     for attachment in &gone {
         // Leases of host-local never rested.
@@ -164,15 +196,61 @@ fn record(
     }
     for (attachment, addresses) in leases {
         if transaction.attachment(&attachment)?.is_none() {
-            taken += addresses.len();
-            let addresses = addresses.iter().map(|address| on_link(*address, place.1)).collect();
-            transaction.reserve(intent(place, policy, attachment, addresses))?;
+            taken += take_over(&mut transaction, place, policy, attachment, addresses)?;
         }
     }
     if taken + gone.len() > 0 {
         transaction.commit()?;
     }
     Ok((taken, gone.len()))
+}
+
+/// Old leases do not say of which interface they are, and a container may be in several networks: what is on record
+/// already under the same name gets another here, which follows from the network.
+fn told_apart(transaction: &Transaction, place: Place<'_>, leases: Leases) -> Result<Leases, Error> {
+    let mut apart = Leases::new();
+    for (mut attachment, addresses) in leases {
+        let on_record = transaction.attachment(&attachment)?;
+        if on_record.is_some_and(|other| other.intent.host_local.as_deref() != Some(place.2)) {
+            let network: String = place.0.network.as_str().chars().take(MAX_INTERFACE_NAME - 3).collect();
+            attachment.ifname =
+                format!("hl-{network}").parse().expect("a network's name names an interface too");
+        }
+        apart.entry(attachment).or_default().extend(addresses);
+    }
+    Ok(apart)
+}
+
+/// An address that is somebody's already stays that one's: nobody else gets it, and that is all that counts.
+fn take_over(
+    transaction: &mut Transaction,
+    place: Place<'_>,
+    policy: &Installed,
+    attachment: AttachmentId,
+    mut addresses: Vec<IpAddr>,
+) -> Result<usize, Error> {
+    while !addresses.is_empty() {
+        let on_link = addresses.iter().map(|address| on_link(*address, place.1)).collect();
+        let taken = match transaction.reserve(intent(place, policy, attachment.clone(), on_link)) {
+            Ok(_) => return Ok(addresses.len()),
+            Err(error) => error,
+        };
+        use leases::Error as E;
+        let (E::AddressHeld { address, .. }
+        | E::AddressRests { address, .. }
+        | E::AddressIsGateway { address }
+        | E::GatewayHeld { gateway: address, .. }) = &taken
+        else {
+            return Err(taken.into());
+        };
+        tell(format_args!("host-local's lease of {address} for {attachment} stays there: {taken}"));
+        let known = addresses.len();
+        addresses.retain(|other| other != address);
+        if addresses.len() == known {
+            return Ok(0);
+        }
+    }
+    Ok(0)
 }
 
 /// Taken over once, and no longer host-local's.
@@ -194,10 +272,8 @@ fn on_link(address: IpAddr, ranges: &Ranges) -> Address {
     let range: Option<&AddressRange> = all.find(|range| range.subnet.contains(&address));
     let length = range.map(|range| range.subnet.prefix_len());
     let prefix = length.and_then(|length| IpNet::new(address, length).ok());
-    Address {
-        prefix: prefix.unwrap_or_else(|| address.into()),
-        gateway: range.and_then(|range| range.gateway),
-    }
+    // The gateway may be another's lease: the plugin that wired the pod knew what it did.
+    Address { prefix: prefix.unwrap_or_else(|| address.into()), gateway: None }
 }
 
 /// The interface is host-local's main plugin's, and goes with the container.
@@ -216,7 +292,7 @@ fn intent(
         config: "{}".to_owned(),
         plan: check::addresses_only(&attachment, addresses),
         pools: ranges.pools(),
-        elsewhere: true,
+        origin: Origin::Imported,
         delegated: None,
         host_local: Some(folder.to_owned()),
         attachment,

@@ -2,7 +2,7 @@
 
 use super::deciding::Deciding;
 use super::source::Source;
-use crate::cni::{Code, Error, Input, Request};
+use crate::cni::{Code, Error, Input, Ipam, Request};
 use crate::leases::Empty;
 use crate::node::config::Settings;
 use crate::plan::Checked;
@@ -15,6 +15,10 @@ pub fn propose(state: &State, input: &Input) -> Result<Checked, Error> {
     let Request::Add(request) = Request::read(input)? else {
         return Err(Error::new(Code::INVALID_ENVIRONMENT, "CNI_COMMAND: only an ADD has a plan"));
     };
+    if let Ipam::Delegate(plugin) = &request.configuration.ipam {
+        let msg = format!("ipam.type is {plugin}: what it would give is not known before it is asked");
+        return Err(Error::new(Code::UNSUPPORTED_FIELD, msg));
+    }
     let settings = Settings::read(&state.node_config())?;
     let mut deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load_unsaved)?;
     let source = Source::read(&request.configuration.ipam)?;

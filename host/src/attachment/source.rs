@@ -1,6 +1,8 @@
 //! Where an ADD's addresses come from, once that is known: ranges of the network configuration, or what another
 //! plugin lent. A policy chooses in either case.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use ipnet::IpNet;
@@ -9,7 +11,7 @@ use crate::cni::{self, Code, Error, Ipam, PrevResult};
 use crate::plan::{AddressRange, Dns, Route};
 
 /// A file longer than this is no resolv.conf(5).
-const MAX_RESOLVER_FILE: usize = 64 * 1024;
+const MAX_RESOLVER_FILE: u64 = 64 * 1024;
 
 /// What `ipam` came to.
 #[derive(Debug, Default)]
@@ -35,7 +37,11 @@ impl Source {
     }
 
     /// Exactly what another plugin gave: each of its addresses is a range of one.
-    pub(super) fn lent(result: &PrevResult) -> Self {
+    pub(super) fn lent(plugin: &str, result: &PrevResult) -> Result<Self, Error> {
+        if result.ips.is_empty() {
+            let msg = format!("ipam plugin {plugin}: it gave no address");
+            return Err(Error::new(Code::DELEGATE_FAILED, msg));
+        }
         let one = |ip: &cni::Ip| {
             let (subnet, address) = (ip.address.trunc(), ip.address.addr());
             vec![AddressRange { subnet, first: address, last: address, gateway: ip.gateway }]
@@ -48,12 +54,12 @@ impl Source {
             scope: route.scope.and_then(|scope| u8::try_from(scope).ok()),
             ..Route::to(route.dst, route.gw)
         };
-        Self {
+        Ok(Self {
             pools: Some(result.ips.iter().map(|ip| ip.address.trunc()).collect()),
             range_sets: Some(result.ips.iter().map(one).collect()),
             routes: result.routes.iter().map(route).collect(),
             dns: result.dns(),
-        }
+        })
     }
 }
 
@@ -62,8 +68,11 @@ fn resolver(path: &Path) -> Result<Dns, Error> {
         let msg = format!("ipam.resolvConf: {} {why}", path.display());
         Error::new(Code::INVALID_CONFIG, msg)
     };
-    let text = std::fs::read(path).map_err(|error| unusable(&format!("cannot be read: {error}")))?;
-    if text.len() > MAX_RESOLVER_FILE {
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(|error| unusable(&format!("cannot be read: {error}")))?;
+    let read = file.take(MAX_RESOLVER_FILE + 1).read_to_end(&mut text);
+    read.map_err(|error| unusable(&format!("cannot be read: {error}")))?;
+    if text.len() as u64 > MAX_RESOLVER_FILE {
         return Err(unusable(&format!("is longer than {MAX_RESOLVER_FILE} bytes")));
     }
     Ok(cni::resolver(&String::from_utf8_lossy(&text)))

@@ -8,7 +8,7 @@ use super::deciding::Deciding;
 use super::delegate::Delegate;
 use super::tell;
 use crate::cni::{self, Code, Configuration, Error, Input, Ipam};
-use crate::leases::{Empty, Snapshot, Steps, Store, View};
+use crate::leases::{Empty, Origin, Snapshot, Steps, Store, View};
 use crate::net;
 use crate::node::config::Settings;
 use crate::plan::{AddressRange, Node};
@@ -24,6 +24,8 @@ pub(super) fn status(state: &State, input: &Input, request: &cni::Status) -> Res
     });
     match (impaired, ready) {
         (None, Ok(())) => Ok(()),
+        // Another plugin may have said so of its own.
+        (None, Err(error)) if error.code() == Code::NOT_AVAILABLE_LIMITED => Err(error),
         (None, Err(error)) => Err(Error::new(Code::NOT_AVAILABLE, error.msg()).with_details(error.details())),
         (Some(impaired), ready) => {
             let other = ready.err().map(|error| error.to_string()).unwrap_or_default();
@@ -38,7 +40,7 @@ fn impairment(state: &State, network: &Configuration) -> Result<Option<String>, 
     let leases = store.snapshot()?;
     for attachment in leases.attachments()? {
         let intent = attachment?.intent;
-        if intent.network == network.network && !intent.elsewhere {
+        if intent.network == network.network && intent.origin == Origin::Wired {
             return Ok(net::impairment(&intent.plan)?);
         }
     }
@@ -49,6 +51,7 @@ fn ready(state: &State, input: &Input, request: &cni::Status) -> Result<(), Erro
     let network = &request.configuration;
     let settings = Settings::read(&state.node_config())?;
     Deciding::<Empty>::prepare(state, &settings, network, Registry::load)?.check_config()?;
+    drop(Store::open(&state.leases_dir())?.snapshot()?);
     match &network.ipam {
         Ipam::Delegate(plugin) => Delegate::new(plugin, input)?.pass_on("STATUS"),
         Ipam::Ranges(ranges) => ranges.sets.iter().try_for_each(|set| room_in(state, set)),

@@ -43,7 +43,7 @@ fn intent() -> Intent {
             interface_down: false,
         },
         pools: vec!["10.244.1.0/24".parse().expect("valid")],
-        elsewhere: false,
+        origin: Default::default(),
         delegated: None,
         host_local: None,
     }

@@ -154,15 +154,28 @@ pub struct Intent {
     pub plan: Checked,
     /// The node's pools at that time.
     pub pools: Vec<IpNet>,
-    /// The interface is another plugin's: only the addresses are podwire's.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub elsewhere: bool,
+    /// Who made the interface.
+    #[serde(default)]
+    pub origin: Origin,
     /// Who gave the addresses, if it was another plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegated: Option<Delegated>,
     /// The folder in which host-local has the same lease, if it was taken over from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_local: Option<PathBuf>,
+}
+
+/// Who made an attachment's interface.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// podwire.
+    #[default]
+    Wired,
+    /// Another plugin, which asked podwire for addresses, and is called for itself when the interface shall go.
+    Lent,
+    /// Another plugin, which is no longer there: podwire took the attachment over.
+    Imported,
 }
 
 /// Another plugin that gave addresses, and has to be told when they are given back.

@@ -23,6 +23,7 @@ pub mod firewall;
 mod forwarding;
 mod frame;
 mod impairment;
+mod imported;
 mod inspect;
 pub mod link;
 pub mod namespace;
@@ -44,6 +45,7 @@ mod wiring;
 
 pub use error::{Error, Refused};
 pub use impairment::impairment;
+pub use imported::{inspect_imported, take_away};
 pub use inspect::{Difference, inspect};
 pub use unwiring::{Unwiring, unwire};
 pub use wiring::{Wired, WiredBridge, wire};

@@ -84,7 +84,7 @@ fn intent(container: &str, addresses: &[&str]) -> Intent {
             interface_down: false,
         },
         pools: vec![net("10.0.0.0/8"), net("fd00::/8")],
-        elsewhere: false,
+        origin: super::Origin::Wired,
         delegated: None,
         host_local: None,
         attachment,
