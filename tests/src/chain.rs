@@ -11,6 +11,7 @@ use crate::plugin::{Call, Outcome, Plugin, REFERENCE_PLUGINS};
 pub struct Chain {
     under_test: Plugin,
     version: String,
+    name: String,
     plugins: Vec<Value>,
     capabilities: Map<String, Value>,
     args: String,
@@ -22,6 +23,7 @@ impl Chain {
         Self {
             under_test: Plugin::under_test(node),
             version: version.to_owned(),
+            name: "pods".to_owned(),
             plugins: plugins.to_vec(),
             capabilities: Map::new(),
             args: "IgnoreUnknown=1".to_owned(),
@@ -32,6 +34,11 @@ impl Chain {
     pub fn with_capability(mut self, name: &str, value: Value) -> Self {
         self.capabilities.insert(name.to_owned(), value);
         self
+    }
+
+    /// Of another network than `pods`.
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
     }
 
     /// With CNI_ARGS.
@@ -90,12 +97,22 @@ impl Chain {
         self.under_test.run(&self.without_pod("STATUS").stdin(configuration.to_string()))
     }
 
+    /// DEL by the plugin under test with this on standard input, whatever it is.
+    pub fn del_saying(&self, pod: &Pod, stdin: &str) -> Outcome {
+        self.under_test.run(&self.call("DEL", pod).stdin(stdin))
+    }
+
     /// GC by the first plugin, with these pods' attachments valid.
     pub fn gc(&self, valid: &[&Pod]) -> Outcome {
         let one = |pod: &&Pod| json!({ "containerID": pod.container_id, "ifname": pod.ifname });
         let mut configuration = self.configuration(&self.plugins[0], None);
+        // The first that has it.
+        configuration["cniVersion"] = json!("1.1.0");
         configuration["cni.dev/valid-attachments"] = valid.iter().map(one).collect();
-        self.under_test.run(&self.without_pod("GC").stdin(configuration.to_string()))
+        // As libcni sets the variables of a call that is about no container.
+        let call =
+            self.without_pod("GC").env("CNI_CONTAINERID", "").env("CNI_IFNAME", "").env("CNI_NETNS", "");
+        self.under_test.run(&call.stdin(configuration.to_string()))
     }
 
     /// One plugin's call.
@@ -129,7 +146,7 @@ impl Chain {
         let wanted = self.capabilities.iter().filter(|(name, _)| declared[name.as_str()] == true);
         let runtime: Map<String, Value> = wanted.map(|(name, value)| (name.clone(), value.clone())).collect();
         object.insert("cniVersion".to_owned(), json!(self.version));
-        object.insert("name".to_owned(), json!("pods"));
+        object.insert("name".to_owned(), json!(self.name));
         object.insert("runtimeConfig".to_owned(), Value::Object(runtime));
         object.extend(previous.map(|result| ("prevResult".to_owned(), result.clone())));
         Value::Object(object)

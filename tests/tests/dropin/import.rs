@@ -83,16 +83,64 @@ fn a_lease_of_an_earlier_boot_is_nobodys() {
 }
 
 #[test]
-fn leases_that_cannot_be_taken_over_stop_an_add() {
+fn a_delete_takes_the_interface_away_before_its_address_is_free() {
+    let Some(node) = Node::enter() else { return };
+    let before = alone(&node, bridge("bridge", &json!({})));
+    let after = alone(&node, bridge("podwire", &json!({})));
+    let pod = node.pod("old");
+    let result = before.add(&pod);
+    after.check(&pod, &result);
+    pod.namespace.run(|| kernel::ip("address flush dev eth0"));
+    let error = after.try_check(&pod, &result).expect_err("its address is gone").error();
+    assert!(error.message.contains(&address(&result, 0).to_string()), "{}", error.message);
+    after.del(&pod, &result);
+    assert!(pod.namespace.run(|| kernel::link("eth0")).is_none(), "it would still answer");
+}
+
+#[test]
+fn a_lease_that_says_nothing_is_one_all_the_same() {
     let Some(node) = Node::enter() else { return };
     let chain = alone(&node, bridge("podwire", &json!({})));
-    lease("10.88.0.2", "old\r\neth0");
-    // The gateway of all: one of the two cannot be.
+    lease("10.88.0.2", "");
+    lease("10.88.0.3", "\u{0}\u{1}");
+    lease("10.88.0.4", &"x".repeat(2000));
+    assert_eq!(address(&chain.add(&node.pod("a")), 0).to_string(), "10.88.0.5");
+    chain.gc(&[]).done();
+    let next = address(&chain.add(&node.pod("b")), 0).to_string();
+    assert!(!["10.88.0.2", "10.88.0.3", "10.88.0.4"].contains(&next.as_str()), "{next}");
+}
+
+#[test]
+fn leases_in_doubt_keep_nobody_from_being_deleted() {
+    let Some(node) = Node::enter() else { return };
+    let chain = alone(&node, bridge("podwire", &json!({})));
+    let running = node.pod("running");
+    let result = chain.add(&running);
+    // Its own address, and the gateway of all: neither can be the other's.
+    lease(&address(&result, 0).to_string(), "old\r\neth0");
     lease("10.88.0.1", "other\r\neth0");
-    let before = kernel::links();
-    let error = chain.try_add(&node.pod("a")).expect_err("an address in doubt").error();
-    assert!(error.message.contains("10.88.0.1"), "{}", error.message);
-    assert_eq!((kernel::links(), Path::new(LEASES).join("10.88.0.2").exists()), (before, true));
+    lease("10.88.0.9", "third\r\neth0");
+    chain.check(&running, &result);
+    chain.gc(&[&running]).done();
+    chain.del(&node.pod("old"), &result);
+    chain.del(&running, &result);
+    assert_eq!(kernel::veths(), 0);
+}
+
+#[test]
+fn a_container_in_two_networks_keeps_the_addresses_of_both() {
+    let Some(node) = Node::enter() else { return };
+    lease("10.88.0.2", "old");
+    fs::create_dir_all("/var/lib/cni/networks/others").expect("the test's own");
+    for name in ["lock", "10.89.0.2"] {
+        fs::copy(Path::new(LEASES).join("10.88.0.2"), Path::new("/var/lib/cni/networks/others").join(name))
+            .expect("copied");
+    }
+    let mut plugin = bridge("podwire", &json!({}));
+    plugin["ipam"]["ranges"] = json!([[{ "subnet": "10.89.0.0/24" }]]);
+    let (pods, others) = (alone(&node, bridge("podwire", &json!({}))), alone(&node, plugin).named("others"));
+    assert_eq!(address(&pods.add(&node.pod("a")), 0).to_string(), "10.88.0.3");
+    assert_eq!(address(&others.add(&node.pod("b")), 0).to_string(), "10.89.0.3");
 }
 
 #[test]

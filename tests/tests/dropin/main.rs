@@ -5,6 +5,7 @@
 
 mod bridge;
 mod chained;
+mod delegate;
 mod import;
 mod ipam;
 mod traffic;
