@@ -18,7 +18,8 @@
 //!
 //! The plugin under test is `podwire-cni` beside the tests, or the file that `PODWIRE_PLUGIN` names. If that
 //! file is called `bridge`, it is taken for the reference plugin of containernetworking-plugins and gets a
-//! configuration of its own: tests that the reference passes too show that the harness itself is right.
+//! configuration of its own: tests that the reference passes too show that the harness itself is right. With
+//! `PODWIRE_CONFIGURATION=bridge` podwire gets that configuration too, its own name in it.
 //!
 //! Whatever cannot be set up panics: a test without its ground is a failed test. The one exception is a
 //! missing privilege, see [`node::Node::enter`].

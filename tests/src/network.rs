@@ -14,6 +14,12 @@ pub const V4: &str = "10.244.1.0/24";
 /// A block of this node for IPv6.
 pub const V6: &str = "fd00:10:244:1::/64";
 
+/// Whether podwire gets the reference plugin's configuration, with its own name in it: `PODWIRE_CONFIGURATION` is
+/// `bridge`.
+pub fn is_drop_in() -> bool {
+    std::env::var_os("PODWIRE_CONFIGURATION").is_some_and(|form| form == "bridge")
+}
+
 /// One network configuration.
 #[derive(Debug, Clone)]
 pub struct Network {
@@ -63,7 +69,11 @@ impl Network {
 
     /// The JSON object for this plugin's standard input.
     pub fn configuration(&self, plugin: &Plugin) -> Value {
-        let own = if plugin.is_reference() { self.for_reference() } else { self.for_podwire() };
+        let own = match plugin.is_reference() {
+            true => self.for_reference("bridge"),
+            false if is_drop_in() => self.for_reference("podwire"),
+            false => self.for_podwire(),
+        };
         let Value::Object(mut object) = own else { unreachable!("both forms are objects") };
         object.insert("cniVersion".to_owned(), json!(self.version));
         object.insert("name".to_owned(), json!("pods"));
@@ -88,10 +98,10 @@ impl Network {
         })
     }
 
-    fn for_reference(&self) -> Value {
+    fn for_reference(&self, kind: &str) -> Value {
         let ranges = self.pools.iter().map(|pool| json!([{ "subnet": pool }])).collect::<Vec<_>>();
         json!({
-            "type": "bridge",
+            "type": kind,
             "bridge": self.bridge,
             "isDefaultGateway": true,
             "ipam": { "type": "host-local", "ranges": ranges },
