@@ -210,3 +210,42 @@ fn a_failed_add_leaves_no_rule_and_no_limit() {
     chain.try_add(&pod).expect_err("the name is taken");
     assert_eq!((kernel::run("nft", "list ruleset"), kernel::links()), before);
 }
+
+/// Pain 15: a client that goes on sending from one port is led to the pod that was there before, for ever.
+#[test]
+fn a_client_that_goes_on_sending_reaches_the_next_pod() {
+    let Some(node) = Node::enter() else { return };
+    let outside = outside(&node);
+    let chain = with_ports(&list(&node, "podwire"));
+    let client = outside.namespace.run(|| UdpSocket::bind((OUTSIDE, 40_000))).expect("a port is free");
+    for name in ["first", "second", "third"] {
+        let pod = node.pod(name);
+        let result = chain.add(&pod);
+        let receiver = pod.namespace.run(|| UdpSocket::bind("0.0.0.0:53")).expect("a port is free");
+        receiver.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        client.send_to(name.as_bytes(), (NODE, 5353)).expect("sent");
+        let mut word = [0; 16];
+        let (length, _) =
+            receiver.recv_from(&mut word).unwrap_or_else(|e| panic!("{name} hears nothing: {e}"));
+        assert_eq!(&word[..length], name.as_bytes());
+        chain.del(&pod, &result);
+    }
+}
+
+#[test]
+fn what_is_collected_leaves_no_rule_and_no_limit() {
+    let Some(node) = Node::enter() else { return };
+    let bandwidth = json!({ "egressRate": 16_000_000, "egressBurst": 800_000 });
+    let chain = with_ports(&list(&node, "podwire")).with_capability("bandwidth", bandwidth);
+    let (first, stays, goes) = (node.pod("first"), node.pod("stays"), node.pod("goes"));
+    let result = chain.add(&first);
+    chain.del(&first, &result);
+    let kept = list(&node, "podwire");
+    kept.add(&stays);
+    let before = (kernel::run("nft", "list ruleset"), kernel::links().len());
+    let gone = address(&chain.add(&goes), 0).to_string();
+    goes.namespace.remove();
+    kept.gc(&[&stays]).done();
+    assert_eq!((kernel::run("nft", "list ruleset"), kernel::links().len()), before);
+    assert!(!before.0.contains(&gone) && limits().is_empty());
+}

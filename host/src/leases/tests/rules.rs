@@ -244,3 +244,21 @@ fn a_thread_that_would_wait_for_itself_is_told() {
     drop(first);
     store.transaction().expect("open again");
 }
+
+/// A node is updated under its pods: what an earlier version wrote lacks what this one knows.
+#[test]
+fn records_of_earlier_versions_are_read() {
+    let mut written = with_bridge(intent("a", &["10.0.0.2"]), &["10.0.0.1/8"]);
+    written.plan.routes = vec![crate::plan::Route::to(net("0.0.0.0/0"), None)];
+    let mut record = serde_json::to_value(&written).expect("JSON");
+    let mut forget = |path: &str, keys: &[&str]| {
+        let object = record.pointer_mut(path).and_then(serde_json::Value::as_object_mut).expect(path);
+        keys.iter().for_each(|key| drop(object.remove(*key)));
+    };
+    forget("", &["origin", "delegated", "host_local"]);
+    forget("/plan", &["traffic", "duplicate_address_detection", "interface_down"]);
+    forget("/plan/wiring/bridge", &["vlans"]);
+    forget("/plan/wiring/bridge/bridge", &["promiscuous", "exclusive", "operators"]);
+    forget("/plan/routes/0", &["advmss", "table", "scope"]);
+    assert_eq!(serde_json::from_value::<Intent>(record).expect("read"), written);
+}
