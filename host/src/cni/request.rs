@@ -15,7 +15,9 @@ use super::args::Args;
 use super::config;
 use super::json::Object;
 use super::runtime::Runtime;
-use super::{Code, Command, Configuration, Environment, Error, Input, PrevResult, RequestedAddress, Version};
+use super::{
+    Code, Command, Configuration, Environment, Error, Input, PrevResult, RequestedAddress, Role, Version,
+};
 use crate::names::{AttachmentId, InvalidName, MacAddress};
 use crate::plan::{Bandwidth, Pod, PortMapping};
 
@@ -151,7 +153,7 @@ fn add(input: &Input) -> Result<Add, Error> {
     let args = Args::read(Environment::present(&environment.args))?;
     configured(input, |object| {
         let mut configuration = Configuration::read(object, Command::Add)?;
-        let runtime = Runtime::read(object)?;
+        let runtime = Runtime::read(object, configuration.role)?;
         let previous = PrevResult::read(object, configuration.version)?;
         let requested = Requested {
             addresses: if runtime.ips.is_empty() { args.ips.clone() } else { runtime.ips },
@@ -170,13 +172,15 @@ fn del(input: &Input) -> Result<Del, Error> {
     let environment = &input.environment;
     let attachment = attachment(environment)?;
     let args = Args::read(Environment::present(&environment.args)).unwrap_or_default();
-    let annotations = configured(input, |object| Ok(Runtime::read(object)?.annotations)).unwrap_or_default();
+    let configuration = configured(input, |object| Configuration::read(object, Command::Del));
+    let role = configuration.as_ref().map_or(Role::Main, |configuration| configuration.role);
+    let annotations = configured(input, |object| Ok(Runtime::read(object, role)?.annotations));
     Ok(Del {
         attachment,
         netns: Environment::present(&environment.netns).map(PathBuf::from),
         netns_override: netns_override(environment),
-        pod: pod(&args, annotations),
-        configuration: configured(input, |object| Configuration::read(object, Command::Del)),
+        pod: pod(&args, annotations.unwrap_or_default()),
+        configuration,
     })
 }
 
@@ -187,7 +191,7 @@ fn check(input: &Input) -> Result<Check, Error> {
     Args::read(Environment::present(&environment.args))?;
     configured(input, |object| {
         let configuration = Configuration::read(object, Command::Check)?;
-        Runtime::read(object)?;
+        Runtime::read(object, configuration.role)?;
         let previous = PrevResult::read(object, configuration.version)?.ok_or_else(|| {
             let msg =
                 "missing prevResult: CHECK compares with the result of ADD, which the runtime must hand over";

@@ -225,6 +225,31 @@ fn what_is_asked_for_has_an_order() {
     }
 }
 
+/// A call of another main plugin, whose `ipam` names podwire.
+fn as_ipam(command: &str, members: &str) -> Result<Request, Error> {
+    let stdin = format!(
+        r#"{{"cniVersion": "1.1.0", "name": "pods", "type": "sriov", {PREVIOUS}, {members},
+            "ipam": {{"type": "podwire", "subnet": "10.1.0.0/24"}}}}"#
+    );
+    call(environment(command), &stdin)
+}
+
+#[test]
+fn as_ipam_the_main_plugins_capabilities_are_left_to_it() {
+    let members = r#""args": {"cni": {"ips": ["10.1.0.6"], "mac": 1}}, "runtimeConfig": {"deviceID": "0000:03:02.0",
+        "portMappings": 1, "bandwidth": 1, "mac": 1, "dns": {"servers": ["10.0.0.1"]}, "ipRanges": [[{"subnet": "fd00::/64"}]],
+        "io.kubernetes.cri.pod-annotations": {"a": "1"}}"#;
+    let Ok(Request::Add(add)) = as_ipam("ADD", members) else { panic!("{:?}", as_ipam("ADD", members)) };
+    let Requested { addresses, mac, port_mappings, bandwidth } = add.requested;
+    assert_eq!(addresses, ["10.1.0.6".parse().expect("valid")]);
+    assert_eq!((mac, port_mappings, bandwidth), (None, vec![], None));
+    assert_eq!(add.configuration.dns.map(|dns| dns.nameservers.len()), Some(1));
+    assert!(matches!(add.configuration.ipam, Ipam::Ranges(ranges) if ranges.sets.len() == 2));
+    assert!(as_ipam("CHECK", members).is_ok() && as_ipam("DEL", members).is_ok());
+    let ips = as_ipam("ADD", r#""runtimeConfig": {"ips": ["10.1.0.7/24"], "aliases": ["a"]}"#);
+    assert!(matches!(ips, Ok(Request::Add(add)) if add.requested.addresses.len() == 1), "{members}");
+}
+
 #[test]
 fn an_override_is_one_or_true() {
     for (value, expected) in
