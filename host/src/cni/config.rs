@@ -117,7 +117,7 @@ fn bridge(object: &Object<'_>, role: Role, ipam: &Ipam) -> Result<Option<Interfa
     match named {
         _ if role == Role::Ipam => Ok(None),
         Some(name) => name.name().map(Some),
-        None if *ipam == Ipam::Pools => Ok(None),
+        None if matches!(ipam, Ipam::Pools(_)) => Ok(None),
         None => Ok(Some(REFERENCE_BRIDGE.parse().expect("an interface name"))),
     }
 }
@@ -251,6 +251,7 @@ pub(super) fn unsupported(key: &str, value: &Value<'_>, remedy: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cni::Beside;
 
     fn read(members: &str) -> Result<Configuration, Error> {
         let text = format!(r#"{{"cniVersion": "1.1.0", "name": "pods", "type": "podwire"{members}}}"#);
@@ -347,7 +348,7 @@ mod tests {
             "ipam": {"type": "podwire", "policy": "by-tenant", "pools": ["10.1.0.0/24"], "config": {"a": 1}}}"#;
         let configuration =
             Configuration::read(&Object::outermost(text).expect("JSON"), Command::Add).expect("valid");
-        assert_eq!((configuration.role, configuration.ipam), (Role::Ipam, Ipam::Pools));
+        assert_eq!((configuration.role, configuration.ipam), (Role::Ipam, Ipam::Pools(Beside::default())));
         assert_eq!(configuration.policy.expect("named").as_str(), "by-tenant");
         assert_eq!((configuration.config.as_deref(), configuration.bridge), (Some(r#"{"a": 1}"#), None));
         assert_eq!(configuration.pools.map(|pools| pools.len()), Some(1));

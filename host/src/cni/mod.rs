@@ -25,7 +25,7 @@ pub use command::Command;
 pub use config::{Configuration, Role};
 pub use error::{Code, Error};
 pub use input::{Environment, Input, MAX_STDIN};
-pub use ipam::{Ipam, Ranges};
+pub use ipam::{Beside, Ipam, Ranges};
 pub use legacy::sayable;
 pub use previous::PrevResult;
 pub use request::{Add, Check, Del, Gc, Request, Requested, Status};
