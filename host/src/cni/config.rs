@@ -84,7 +84,7 @@ impl Configuration {
             _ => (object.clone(), own_keys(object)?),
         };
         let asked = runtime::range_sets(object)?;
-        let ipam = Ipam::read(object, asked, if role == Role::Ipam { &OURS } else { &[] })?;
+        let ipam = Ipam::read(object, command, asked, if role == Role::Ipam { &OURS } else { &[] })?;
         Ok(Self {
             version,
             network,

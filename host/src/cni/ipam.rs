@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::config::{block, known_keys};
 use super::json::{Object, Value};
-use super::{Code, Error};
+use super::{Code, Command, Error};
 use crate::plan::{AddressRange, Route};
 
 /// The names under which podwire itself gives addresses: its own, and that of the plugin whose words it takes.
@@ -47,7 +47,8 @@ pub struct Beside {
 /// What `ipam` says to podwire.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ranges {
-    /// One address of each set, whose ranges are tried in turn. No set: no address.
+    /// One address of each set, whose ranges are tried in turn. No set: no address; but where a runtime sends no
+    /// capabilities (GC, STATUS), there may be sets that are not seen.
     pub sets: Vec<Vec<AddressRange>>,
     /// With the addresses.
     pub beside: Beside,
@@ -70,6 +71,7 @@ impl Ipam {
     /// first. `keys` are those that may stand there beside the ranges'.
     pub(super) fn read(
         configuration: &Object<'_>,
+        command: Command,
         asked: Vec<Vec<AddressRange>>,
         keys: &[&'static str],
     ) -> Result<Self, Error> {
@@ -89,8 +91,11 @@ impl Ipam {
         let sets = sets_of(&ipam, asked)?;
         match kind {
             None => layer_two(&value, &ipam, &sets),
-            Some(OWN_TYPE) if sets.is_empty() => pools(&ipam),
-            Some(kind) => ranges(&ipam, sets, kind),
+            Some(kind) => match ranges(&ipam, sets, kind)? {
+                // Only then do runtimes send what may bring some (the capability `ipRanges`).
+                Self::Ranges(ranges) if ranges.sets.is_empty() && command == Command::Add => Err(no_range()),
+                ipam => Ok(ipam),
+            },
         }
     }
 }
@@ -113,23 +118,18 @@ fn layer_two(value: &Value<'_>, ipam: &Object<'_>, sets: &[Vec<AddressRange>]) -
     Err(value.invalid(&what))
 }
 
-fn pools(ipam: &Object<'_>) -> Result<Ipam, Error> {
-    match ipam.get("dataDir").filter(|folder| !folder.is_empty()) {
-        Some(folder) => {
-            Err(folder.invalid("is host-local's, which has \"ranges\": name them, or leave it out"))
-        }
-        None => Ok(Ipam::Pools(beside(ipam)?)),
-    }
-}
-
 fn ranges(ipam: &Object<'_>, sets: Vec<Vec<AddressRange>>, kind: &str) -> Result<Ipam, Error> {
-    if sets.is_empty() {
-        let msg = "ipam has no range to give addresses from: name \"ranges\", such as [[{\"subnet\": \"10.244.1.0/24\"}]]";
-        return Err(Error::new(Code::INVALID_CONFIG, msg));
-    }
     let customary = (kind == HOST_LOCAL).then(|| HOST_LOCAL_FOLDER.into());
     let host_local = file(ipam, "dataDir")?.or(customary);
+    if sets.is_empty() && host_local.is_none() {
+        return Ok(Ipam::Pools(beside(ipam)?));
+    }
     Ok(Ipam::Ranges(Ranges { sets, beside: beside(ipam)?, host_local }))
+}
+
+fn no_range() -> Error {
+    let msg = "ipam has no range to give addresses from: name \"ranges\", such as [[{\"subnet\": \"10.244.1.0/24\"}]]";
+    Error::new(Code::INVALID_CONFIG, msg)
 }
 
 fn beside(ipam: &Object<'_>) -> Result<Beside, Error> {
@@ -268,7 +268,7 @@ mod tests {
 
     fn read(ipam: &str) -> Result<Ipam, Error> {
         let text = format!(r#"{{"ipam": {ipam}}}"#);
-        Ipam::read(&Object::outermost(&text).expect("JSON"), Vec::new(), &[])
+        Ipam::read(&Object::outermost(&text).expect("JSON"), Command::Add, Vec::new(), &[])
     }
 
     fn ranges_of(ipam: &str) -> Ranges {
@@ -363,7 +363,7 @@ mod tests {
                 r#"{"type": "host-local", "gateway": "10.1.0.9", "ranges": [[{"subnet": "10.1.0.0/24"}]]}"#,
                 "ipam.gateway",
             ),
-            (r#"{"type": "podwire", "dataDir": "/x"}"#, "ipam.dataDir \"/x\" is host-local's"),
+            (r#"{"type": "podwire", "dataDir": "/x"}"#, "ipam has no range"),
             (r#"{"type": "podwire", "routes": [{"nonsense": 1}]}"#, "ipam.routes[0]"),
         ] {
             let error = read(ipam).expect_err(ipam);

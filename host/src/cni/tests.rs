@@ -251,6 +251,23 @@ fn as_ipam_the_main_plugins_capabilities_are_left_to_it() {
 }
 
 #[test]
+fn ranges_must_be_known_when_addresses_are_given() {
+    // Runtimes send no capabilities with GC and STATUS, and ranges may come by one (ipRanges).
+    for ipam in [r#"{"type": "host-local"}"#, r#"{"type": "podwire", "dataDir": "/x"}"#] {
+        let members =
+            format!(r#""ipam": {ipam}, {PREVIOUS}, "cni.dev/valid-attachments": [], "bridge": "br0""#);
+        let stdin = configuration("1.1.0", &members);
+        for command in ["GC", "STATUS", "CHECK"] {
+            assert!(call(environment(command), &stdin).is_ok(), "{command}");
+        }
+        let configuration = del(environment("DEL"), &stdin).configuration.expect("readable");
+        assert!(matches!(configuration.ipam, Ipam::Ranges(ranges) if ranges.host_local.is_some()));
+        let (code, msg, _) = fault(environment("ADD"), &stdin);
+        assert!(code == 7 && msg.starts_with("ipam has no range"), "{msg}");
+    }
+}
+
+#[test]
 fn an_override_is_one_or_true() {
     for (value, expected) in
         [("1", true), ("TRUE", true), ("True", true), ("0", false), ("yes", false), ("", false)]
