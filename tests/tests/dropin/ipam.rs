@@ -1,6 +1,6 @@
 //! Addresses alone: podwire under another main plugin, and other plugins under podwire.
 
-use podwire_tests::{Chain, kernel};
+use podwire_tests::{Chain, Podwire, kernel};
 use serde_json::{Value, json};
 
 use crate::{Node, VERSION, address, alone};
@@ -163,4 +163,23 @@ fn a_delegate_that_is_not_there_is_named() {
         error.code == 7 && error.message.contains("nowhere") && error.message.contains("CNI_PATH"),
         "{error:?}"
     );
+}
+
+#[test]
+fn a_network_with_its_own_addresses_need_not_lie_in_the_nodes_cluster() {
+    let Some(node) = Node::enter() else { return };
+    Podwire::on(&node)
+        .configure("node.json", &json!({ "pools": ["10.244.1.0/24"], "cluster": ["10.244.0.0/16"] }));
+    let lent =
+        json!({ "type": "static", "addresses": [{ "address": "10.99.0.7/24", "gateway": "10.99.0.1" }] });
+    alone(&node, over(&lent)).add(&node.pod("a"));
+    let chain = alone(&node, crate::bridge("podwire", &json!({})));
+    let pod = node.pod("b");
+    let result = chain.add(&pod);
+    assert_eq!(address(&result, 0).to_string(), "10.88.0.2");
+    chain.check(&pod, &result);
+    let mut narrow = crate::bridge("podwire", &json!({ "cluster": ["10.244.0.0/16"] }));
+    narrow["bridge"] = json!("br1");
+    let error = alone(&node, narrow).try_add(&node.pod("c")).expect_err("said in the same file").error();
+    assert!(error.message.contains("10.88.0.0/24") && error.message.contains("cluster"), "{error:?}");
 }
