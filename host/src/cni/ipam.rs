@@ -10,11 +10,10 @@ use ipnet::IpNet;
 
 use super::config::{block, known_keys};
 use super::json::{Object, Value};
-use super::{Code, Command, Error};
+use super::{Code, Error};
 use crate::plan::{AddressRange, Route};
 
-/// The names under which podwire itself gives addresses: its own, and that of the plugin whose words it takes.
-pub(super) const OWN_TYPE: &str = "podwire";
+/// The plugin whose words podwire takes, and in whose place it gives addresses.
 const HOST_LOCAL: &str = "host-local";
 
 /// Where host-local keeps its leases if `dataDir` does not say.
@@ -71,7 +70,7 @@ impl Ipam {
     /// first. `keys` are those that may stand there beside the ranges'.
     pub(super) fn read(
         configuration: &Object<'_>,
-        command: Command,
+        is_own: impl Fn(&str) -> bool,
         asked: Vec<Vec<AddressRange>>,
         keys: &[&'static str],
     ) -> Result<Self, Error> {
@@ -83,19 +82,23 @@ impl Ipam {
         };
         let ipam = value.object()?;
         let kind = ipam.get("type").filter(|kind| !kind.is_empty());
-        let kind = kind.map(|kind| kind.read("the name of a plugin")).transpose()?;
-        if let Some(other) = kind.filter(|kind| ![OWN_TYPE, HOST_LOCAL].contains(kind)) {
+        let kind: Option<&str> = kind.map(|kind| kind.read("the name of a plugin")).transpose()?;
+        if let Some(other) = kind.filter(|kind| *kind != HOST_LOCAL && !is_own(kind)) {
             return delegate(&ipam, other);
         }
         known_keys(&ipam, &[&KEYS, keys])?;
         let sets = sets_of(&ipam, asked)?;
         match kind {
             None => layer_two(&value, &ipam, &sets),
-            Some(kind) => match ranges(&ipam, sets, kind)? {
-                // Only then do runtimes send what may bring some (the capability `ipRanges`).
-                Self::Ranges(ranges) if ranges.sets.is_empty() && command == Command::Add => Err(no_range()),
-                ipam => Ok(ipam),
-            },
+            Some(kind) => ranges(&ipam, sets, kind),
+        }
+    }
+
+    /// Whether an address can be given. With other commands runtimes do not send what may bring ranges.
+    pub(super) fn check_for_add(&self) -> Result<(), Error> {
+        match self {
+            Self::Ranges(ranges) if ranges.sets.is_empty() && ranges.host_local.is_some() => Err(no_range()),
+            _ => Ok(()),
         }
     }
 }
@@ -268,7 +271,9 @@ mod tests {
 
     fn read(ipam: &str) -> Result<Ipam, Error> {
         let text = format!(r#"{{"ipam": {ipam}}}"#);
-        Ipam::read(&Object::outermost(&text).expect("JSON"), Command::Add, Vec::new(), &[])
+        let ipam =
+            Ipam::read(&Object::outermost(&text).expect("JSON"), |kind| kind == "podwire", Vec::new(), &[])?;
+        ipam.check_for_add().map(|()| ipam)
     }
 
     fn ranges_of(ipam: &str) -> Ranges {

@@ -13,6 +13,7 @@ mod ipam;
 mod json;
 mod legacy;
 mod previous;
+mod program;
 mod request;
 mod resolver;
 mod result;

@@ -18,6 +18,7 @@ fn environment(command: &str) -> Environment {
         args: None,
         path: Some("/opt/cni/bin".into()),
         netns_override: None,
+        program: Some("podwire".into()),
     }
 }
 
@@ -222,6 +223,28 @@ fn what_is_asked_for_has_an_order() {
         let requested = add(&members).requested;
         assert_eq!(requested.addresses, [address.parse().expect("valid")]);
         assert_eq!(requested.mac.map(|mac| mac.0[5]), Some(last));
+    }
+}
+
+#[test]
+fn under_another_name_podwire_knows_itself() {
+    for (program, kind, ipam, expected) in [
+        ("podwire-2", "podwire-2", "podwire", Role::Main),
+        ("podwire-2", "podwire-2", "podwire-2", Role::Main),
+        ("podwire-2", "podwire", "podwire-2", Role::Main),
+        ("bridge", "bridge", "podwire", Role::Main),
+        ("bridge", "bridge", "host-local", Role::Main),
+        ("podwire", "podwire-2", "podwire", Role::Ipam),
+        ("podwire-2", "macvlan", "podwire-2", Role::Ipam),
+        ("host-local", "macvlan", "host-local", Role::Ipam),
+    ] {
+        let environment = Environment { program: Some(program.into()), ..environment("ADD") };
+        let stdin = format!(
+            r#"{{"name": "pods", "type": "{kind}", "ipam": {{"type": "{ipam}", "subnet": "10.1.0.0/24"}}}}"#
+        );
+        let Ok(Request::Add(add)) = call(environment, &stdin) else { panic!("{program}: {stdin}") };
+        assert_eq!(add.configuration.role, expected, "{program}: {stdin}");
+        assert!(matches!(add.configuration.ipam, Ipam::Ranges(_)), "{program}: {stdin}");
     }
 }
 
@@ -438,7 +461,7 @@ prop_compose! {
         path in variable("/opt/cni/bin"),
         netns_override in variable("1"),
     ) -> Environment {
-        Environment { command: Some(command.into()), container_id, netns, ifname, args, path, netns_override }
+        Environment { command: Some(command.into()), container_id, netns, ifname, args, path, netns_override, program: None }
     }
 }
 

@@ -183,3 +183,25 @@ fn a_network_with_its_own_addresses_need_not_lie_in_the_nodes_cluster() {
     let error = alone(&node, narrow).try_add(&node.pod("c")).expect_err("said in the same file").error();
     assert!(error.message.contains("10.88.0.0/24") && error.message.contains("cluster"), "{error:?}");
 }
+
+#[test]
+fn under_another_name_podwire_still_makes_the_interface() {
+    let Some(node) = Node::enter() else { return };
+    let plugin = podwire_tests::Plugin::under_test(&node);
+    let other = plugin.folder_with_its_name().join("podwire-2");
+    std::os::unix::fs::symlink(plugin.path(), &other).expect("/run is the test's own");
+    let mut config = under("podwire-2", &json!({ "bridge": "br0", "name": "pods", "cniVersion": VERSION }));
+    for (kind, wired) in [("podwire-2", true), ("macvlan", false)] {
+        config["type"] = json!(kind);
+        let pod = node.pod(kind);
+        let call = plugin
+            .verb("ADD")
+            .env("CNI_CONTAINERID", &pod.container_id)
+            .env("CNI_NETNS", &pod.namespace.path().display().to_string())
+            .env("CNI_IFNAME", "eth0")
+            .stdin(config.to_string());
+        let result = plugin.standing_in(&other.display().to_string()).run(&call).result();
+        assert_eq!(result["ips"].as_array().map(Vec::len), Some(1));
+        assert_eq!(pod.namespace.run(|| kernel::link("eth0")).is_some(), wired, "{kind}");
+    }
+}
