@@ -7,7 +7,9 @@ mod bridge;
 mod chained;
 mod import;
 mod ipam;
+mod routed;
 mod traffic;
+mod versions;
 
 use std::net::IpAddr;
 
