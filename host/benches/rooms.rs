@@ -43,6 +43,7 @@ fn request(bencher: Bencher) {
             args: Some("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web".into()),
             path: Some("/opt/cni/bin".into()),
             netns_override: None,
+            program: None,
         },
         stdin: Ok(CONFIGURATION.into()),
     };

@@ -73,7 +73,7 @@ impl Default for Keys {
             promisc_mode: false,
             vlan: None,
             vlan_trunk: Vec::new(),
-            preserve_default_vlan: false,
+            preserve_default_vlan: true,
             macspoofchk: false,
             ipspoofchk: false,
             enabledad: false,
@@ -187,7 +187,7 @@ impl Keys {
             ));
         }
         let hairpin = self.hairpin_mode.unwrap_or(native && !self.promisc_mode);
-        let (isolated, vlans) = (self.port_isolation, self.vlans());
+        let (isolated, vlans) = (self.port_isolation, self.vlans()?);
         Ok(BridgePort { bridge: self.bridge()?, hairpin, isolated, vlans })
     }
 
@@ -197,15 +197,24 @@ impl Keys {
         Ok(Bridge { mtu: self.mtu, promiscuous, exclusive, ..Bridge::named(self.bridge.as_str()) })
     }
 
-    fn vlans(&self) -> Option<PortVlans> {
-        if self.vlan.is_none() && self.vlan_trunk.is_empty() {
-            return None;
+    /// A port has frames without a tag, or with one. The kernel's VLAN is the native one of the second kind.
+    fn vlans(&self) -> Result<Option<PortVlans>, Refusal> {
+        let tagged: Vec<_> = self.vlan_trunk.iter().map(|Tagged(min, max)| (*min, *max)).collect();
+        match self.vlan {
+            None if tagged.is_empty() => Ok(None),
+            Some(vlan) if !tagged.is_empty() => Err(Refusal::invalid_config(format!(
+                "config: vlan is {vlan}, and vlanTrunk is given too: a port is in one VLAN, or has a trunk; choose one"
+            ))),
+            None if !self.preserve_default_vlan => Err(Refusal::invalid_config(
+                "config: preserveDefaultVlan is false, but the frames without a tag of a vlanTrunk are in the default \
+                 VLAN here: set it to true, or leave it out",
+            )),
+            native => Ok(Some(PortVlans {
+                native: native.unwrap_or(DEFAULT_VLAN),
+                tagged,
+                keep_default: self.preserve_default_vlan,
+            })),
         }
-        Some(PortVlans {
-            native: self.vlan.unwrap_or(DEFAULT_VLAN),
-            tagged: self.vlan_trunk.iter().map(|Tagged(min, max)| (*min, *max)).collect(),
-            keep_default: self.preserve_default_vlan,
-        })
     }
 }
 

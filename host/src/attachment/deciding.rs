@@ -42,7 +42,8 @@ impl<V: View + 'static> Deciding<V> {
     ) -> Result<AddRequest, Error> {
         let network = &request.configuration;
         let pools = network.pools.as_deref().or(source.pools.as_deref());
-        let node = settings.node(pools, network.cluster.as_deref())?;
+        let cluster = source.pools.as_deref().map(|ranges| settings.cluster_with(ranges));
+        let node = settings.node(pools, network.cluster.as_deref().or(cluster.as_deref()))?;
         let requested = &request.requested;
         Ok(AddRequest {
             network: network.network.clone(),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
-use crate::cni::{self, Code, Error, Ipam, PrevResult};
+use crate::cni::{self, Code, Error, Ipam, PrevResult, Ranges};
 use crate::plan::{AddressRange, Dns, Route};
 
 /// A file longer than this is no resolv.conf(5).
@@ -25,14 +25,18 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Of podwire's own ranges. Of another plugin's addresses nothing is known yet.
+    /// Of podwire's own ranges, or of the node's pools. Of another plugin's addresses nothing is known yet.
     pub(super) fn read(ipam: &Ipam) -> Result<Self, Error> {
-        let Ipam::Ranges(ranges) = ipam else { return Ok(Self::default()) };
+        let (ranges, beside) = match ipam {
+            Ipam::Pools(beside) => (None, beside),
+            Ipam::Ranges(ranges) => (Some(ranges), &ranges.beside),
+            Ipam::Delegate(_) => return Ok(Self::default()),
+        };
         Ok(Self {
-            pools: Some(ranges.pools()).filter(|pools| !pools.is_empty()),
-            range_sets: Some(ranges.sets.clone()),
-            routes: ranges.routes.clone(),
-            dns: ranges.resolv_conf.as_deref().map(resolver).transpose()?,
+            pools: ranges.map(Ranges::pools).filter(|pools| !pools.is_empty()),
+            range_sets: ranges.map(|ranges| ranges.sets.clone()),
+            routes: beside.routes.clone(),
+            dns: beside.resolv_conf.as_deref().map(resolver).transpose()?,
         })
     }
 

@@ -55,7 +55,7 @@ fn ready(state: &State, input: &Input, request: &cni::Status) -> Result<(), Erro
     match &network.ipam {
         Ipam::Delegate(plugin) => Delegate::new(plugin, input)?.pass_on("STATUS"),
         Ipam::Ranges(ranges) => ranges.sets.iter().try_for_each(|set| room_in(state, set)),
-        Ipam::Pools => {
+        Ipam::Pools(_) => {
             let node = settings.node(network.pools.as_deref(), network.cluster.as_deref())?;
             [true, false].into_iter().try_for_each(|ipv4| room(state, &node, ipv4))
         }

@@ -80,6 +80,7 @@ fn call(arguments: &Arguments) -> Result<Input> {
         args: Some(format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}").into()),
         path: Some("/opt/cni/bin".into()),
         netns_override: None,
+        program: None,
     };
     let mut configuration = configuration(&arguments.configuration)?;
     let capabilities = runtime_config(arguments)?;

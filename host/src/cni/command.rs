@@ -83,6 +83,7 @@ mod tests {
             args: value("CNI_ARGS"),
             path: value("CNI_PATH"),
             netns_override: None,
+            program: None,
         }
     }
 

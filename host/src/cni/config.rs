@@ -6,10 +6,10 @@
 use ipnet::IpNet;
 
 use super::error::shorten;
-use super::ipam::{Ipam, OWN_TYPE};
+use super::ipam::Ipam;
 use super::json::{Object, Value};
 use super::runtime;
-use super::{Code, Command, Error, Version};
+use super::{Code, Command, Environment, Error, Version};
 use crate::names::{InterfaceName, NetworkName, PolicyName};
 use crate::plan::Dns;
 
@@ -74,17 +74,25 @@ pub struct Configuration {
 
 impl Configuration {
     /// Checks a configuration, in the order in which the reference library finds its faults.
-    pub(super) fn read(object: &Object<'_>, command: Command) -> Result<Self, Error> {
+    pub(super) fn read(
+        object: &Object<'_>,
+        command: Command,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
         let network = network(object)?;
         let version = version(object)?;
         version.allow(command)?;
-        let role = role(object)?;
+        let role = role(object, environment)?;
         let (ours, config) = match (role, object.get("ipam")) {
             (Role::Ipam, Some(ipam)) => (ipam.object()?, None),
             _ => (object.clone(), own_keys(object)?),
         };
         let asked = runtime::range_sets(object)?;
-        let ipam = Ipam::read(object, asked, if role == Role::Ipam { &OURS } else { &[] })?;
+        let keys: &[_] = if role == Role::Ipam { &OURS } else { &[] };
+        let ipam = Ipam::read(object, |kind| environment.is_own(kind), asked, keys)?;
+        if command == Command::Add {
+            ipam.check_for_add()?;
+        }
         Ok(Self {
             version,
             network,
@@ -101,13 +109,14 @@ impl Configuration {
 }
 
 /// Another plugin's configuration comes whole to the plugin that its `ipam` names.
-fn role(object: &Object<'_>) -> Result<Role, Error> {
+fn role(object: &Object<'_>, environment: &Environment) -> Result<Role, Error> {
     let kind = |object: &Object<'_>| -> Result<Option<String>, Error> {
         object.get("type").map(|kind| kind.read("the name of a plugin")).transpose()
     };
     let ipam = object.get("ipam").map(|ipam| kind(&ipam.object()?)).transpose()?.flatten();
     let main = kind(object)?;
-    let elsewhere = main.is_some_and(|main| main != OWN_TYPE) && ipam.as_deref() == Some(OWN_TYPE);
+    let is_own = |kind: &String| environment.is_own(kind);
+    let elsewhere = main.is_some_and(|main| !is_own(&main)) && ipam.is_some_and(|ipam| is_own(&ipam));
     Ok(if elsewhere { Role::Ipam } else { Role::Main })
 }
 
@@ -117,7 +126,7 @@ fn bridge(object: &Object<'_>, role: Role, ipam: &Ipam) -> Result<Option<Interfa
     match named {
         _ if role == Role::Ipam => Ok(None),
         Some(name) => name.name().map(Some),
-        None if *ipam == Ipam::Pools => Ok(None),
+        None if matches!(ipam, Ipam::Pools(_)) => Ok(None),
         None => Ok(Some(REFERENCE_BRIDGE.parse().expect("an interface name"))),
     }
 }
@@ -251,10 +260,11 @@ pub(super) fn unsupported(key: &str, value: &Value<'_>, remedy: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cni::Beside;
 
     fn read(members: &str) -> Result<Configuration, Error> {
         let text = format!(r#"{{"cniVersion": "1.1.0", "name": "pods", "type": "podwire"{members}}}"#);
-        Configuration::read(&Object::outermost(&text).expect("JSON"), Command::Add)
+        Configuration::read(&Object::outermost(&text).expect("JSON"), Command::Add, &Environment::default())
     }
 
     #[test]
@@ -345,9 +355,13 @@ mod tests {
     fn as_ipam_its_own_keys_stand_in_ipam() {
         let text = r#"{"cniVersion": "1.0.0", "name": "pods", "type": "macvlan", "master": "eth0", "mode": "bridge",
             "ipam": {"type": "podwire", "policy": "by-tenant", "pools": ["10.1.0.0/24"], "config": {"a": 1}}}"#;
-        let configuration =
-            Configuration::read(&Object::outermost(text).expect("JSON"), Command::Add).expect("valid");
-        assert_eq!((configuration.role, configuration.ipam), (Role::Ipam, Ipam::Pools));
+        let configuration = Configuration::read(
+            &Object::outermost(text).expect("JSON"),
+            Command::Add,
+            &Environment::default(),
+        )
+        .expect("valid");
+        assert_eq!((configuration.role, configuration.ipam), (Role::Ipam, Ipam::Pools(Beside::default())));
         assert_eq!(configuration.policy.expect("named").as_str(), "by-tenant");
         assert_eq!((configuration.config.as_deref(), configuration.bridge), (Some(r#"{"a": 1}"#), None));
         assert_eq!(configuration.pools.map(|pools| pools.len()), Some(1));

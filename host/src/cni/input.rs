@@ -3,13 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 
+use super::program::program;
 use super::{Code, Command, Error};
 
 /// The longest configuration in bytes. Real ones have a few kilobytes; a plugin runs for every pod, and
 /// what it takes in it also holds in memory.
 pub const MAX_STDIN: usize = 1024 * 1024;
 
-/// The variables that the specification names.
+/// The variables that the specification names, and the name by which the runtime found the plugin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     /// CNI_COMMAND.
@@ -26,7 +27,12 @@ pub struct Environment {
     pub path: Option<OsString>,
     /// CNI_NETNS_OVERRIDE, of the reference library only.
     pub netns_override: Option<OsString>,
+    /// Of the file that was executed: what `type` says where podwire is installed under another name.
+    pub program: Option<OsString>,
 }
+
+/// What podwire is called where nobody gave it another name.
+const OWN_TYPE: &str = "podwire";
 
 impl Environment {
     fn from_process() -> Self {
@@ -39,7 +45,13 @@ impl Environment {
             args: variable("CNI_ARGS"),
             path: variable("CNI_PATH"),
             netns_override: variable("CNI_NETNS_OVERRIDE"),
+            program: program(),
         }
+    }
+
+    /// Whether a configuration's `type` means podwire.
+    pub(super) fn is_own(&self, kind: &str) -> bool {
+        kind == OWN_TYPE || self.program.as_ref().is_some_and(|program| program == kind)
     }
 
     /// A variable that is set to nothing counts as missing, as with the reference library.

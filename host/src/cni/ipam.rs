@@ -13,38 +13,44 @@ use super::json::{Object, Value};
 use super::{Code, Error};
 use crate::plan::{AddressRange, Route};
 
-/// The names under which podwire itself gives addresses: its own, and that of the plugin whose words it takes.
-pub(super) const OWN_TYPE: &str = "podwire";
+/// The plugin whose words podwire takes, and in whose place it gives addresses.
 const HOST_LOCAL: &str = "host-local";
 
 /// Where host-local keeps its leases if `dataDir` does not say.
 const HOST_LOCAL_FOLDER: &str = "/var/lib/cni/networks";
 
 /// What may stand in `ipam`.
-const OF_RANGES: [&str; 9] =
+const KEYS: [&str; 9] =
     ["type", "ranges", "subnet", "rangeStart", "rangeEnd", "gateway", "routes", "resolvConf", "dataDir"];
 
 /// Where the addresses of a network's pods come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ipam {
     /// From the node's pools.
-    #[default]
-    Pools,
+    Pools(Beside),
     /// From these ranges.
     Ranges(Ranges),
     /// From another plugin: its file's name in the folders of CNI_PATH.
     Delegate(String),
 }
 
-/// What `ipam` says to podwire.
+/// What a pod gets beside its addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ranges {
-    /// One address of each set, whose ranges are tried in turn. No set: no address.
-    pub sets: Vec<Vec<AddressRange>>,
+pub struct Beside {
     /// Inside the container.
     pub routes: Vec<Route>,
     /// A file in the form of resolv.conf(5), for a result that nobody has given other DNS settings.
     pub resolv_conf: Option<PathBuf>,
+}
+
+/// What `ipam` says to podwire.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ranges {
+    /// One address of each set, whose ranges are tried in turn. No set: no address; but where a runtime sends no
+    /// capabilities (GC, STATUS), there may be sets that are not seen.
+    pub sets: Vec<Vec<AddressRange>>,
+    /// With the addresses.
+    pub beside: Beside,
     /// Where host-local has kept the leases of its networks, each in a folder of the network's name.
     pub host_local: Option<PathBuf>,
 }
@@ -64,35 +70,37 @@ impl Ipam {
     /// first. `keys` are those that may stand there beside the ranges'.
     pub(super) fn read(
         configuration: &Object<'_>,
+        is_own: impl Fn(&str) -> bool,
         asked: Vec<Vec<AddressRange>>,
         keys: &[&'static str],
     ) -> Result<Self, Error> {
         let Some(value) = configuration.get("ipam") else {
-            return Ok(if asked.is_empty() { Self::Pools } else { Self::of_sets(asked) });
+            return Ok(match asked.is_empty() {
+                true => Self::Pools(Beside::default()),
+                false => Self::Ranges(Ranges { sets: asked, ..Ranges::default() }),
+            });
         };
         let ipam = value.object()?;
         let kind = ipam.get("type").filter(|kind| !kind.is_empty());
-        match kind.map(|kind| kind.read("the name of a plugin")).transpose()? {
-            // As with the reference plugin: the layer below, without addresses.
-            None if asked.is_empty() && !ranges_are_in(&ipam) => Ok(Self::Ranges(Ranges::default())),
-            None => ranges(&ipam, asked, keys),
-            Some(OWN_TYPE) if asked.is_empty() && !ranges_are_in(&ipam) => {
-                known_keys(&ipam, &[&OF_RANGES, keys])?;
-                Ok(Self::Pools)
-            }
-            Some(OWN_TYPE | HOST_LOCAL) => ranges(&ipam, asked, keys),
-            Some(other) => delegate(&ipam, other),
+        let kind: Option<&str> = kind.map(|kind| kind.read("the name of a plugin")).transpose()?;
+        if let Some(other) = kind.filter(|kind| *kind != HOST_LOCAL && !is_own(kind)) {
+            return delegate(&ipam, other);
+        }
+        known_keys(&ipam, &[&KEYS, keys])?;
+        let sets = sets_of(&ipam, asked)?;
+        match kind {
+            None => layer_two(&value, &ipam, &sets),
+            Some(kind) => ranges(&ipam, sets, kind),
         }
     }
 
-    fn of_sets(sets: Vec<Vec<AddressRange>>) -> Self {
-        Self::Ranges(Ranges { sets, ..Ranges::default() })
+    /// Whether an address can be given. With other commands runtimes do not send what may bring ranges.
+    pub(super) fn check_for_add(&self) -> Result<(), Error> {
+        match self {
+            Self::Ranges(ranges) if ranges.sets.is_empty() && ranges.host_local.is_some() => Err(no_range()),
+            _ => Ok(()),
+        }
     }
-}
-
-fn ranges_are_in(ipam: &Object<'_>) -> bool {
-    let says = |value: Value<'_>| !["[]", "\"\""].contains(&value.text());
-    ["ranges", "subnet"].iter().any(|key| ipam.get(key).is_some_and(says))
 }
 
 /// A name, not a path: it is looked for where the runtime says that plugins are.
@@ -104,32 +112,55 @@ fn delegate(ipam: &Object<'_>, name: &str) -> Result<Ipam, Error> {
     }
 }
 
-fn ranges(ipam: &Object<'_>, asked: Vec<Vec<AddressRange>>, keys: &[&'static str]) -> Result<Ipam, Error> {
-    known_keys(ipam, &[&OF_RANGES, keys])?;
+/// As with the reference plugin: without a type there are no addresses. Whoever writes more wants some.
+fn layer_two(value: &Value<'_>, ipam: &Object<'_>, sets: &[Vec<AddressRange>]) -> Result<Ipam, Error> {
+    if sets.is_empty() && ipam.members().all(|(_, value)| value.is_empty()) {
+        return Ok(Ipam::Ranges(Ranges::default()));
+    }
+    let what = format!("has no \"type\": write {HOST_LOCAL:?} to have addresses, or {{}} to have none");
+    Err(value.invalid(&what))
+}
+
+fn ranges(ipam: &Object<'_>, sets: Vec<Vec<AddressRange>>, kind: &str) -> Result<Ipam, Error> {
+    let customary = (kind == HOST_LOCAL).then(|| HOST_LOCAL_FOLDER.into());
+    let host_local = file(ipam, "dataDir")?.or(customary);
+    if sets.is_empty() && host_local.is_none() {
+        return Ok(Ipam::Pools(beside(ipam)?));
+    }
+    Ok(Ipam::Ranges(Ranges { sets, beside: beside(ipam)?, host_local }))
+}
+
+fn no_range() -> Error {
+    let msg = "ipam has no range to give addresses from: name \"ranges\", such as [[{\"subnet\": \"10.244.1.0/24\"}]]";
+    Error::new(Code::INVALID_CONFIG, msg)
+}
+
+fn beside(ipam: &Object<'_>) -> Result<Beside, Error> {
+    Ok(Beside { routes: ipam.each("routes", route)?, resolv_conf: file(ipam, "resolvConf")? })
+}
+
+/// Those asked for, and those of the configuration.
+fn sets_of(ipam: &Object<'_>, asked: Vec<Vec<AddressRange>>) -> Result<Vec<Vec<AddressRange>>, Error> {
     let mut sets = asked;
     // The form that host-local had first: one range, in the object itself.
-    if let Some(subnet) = ipam.get("subnet").filter(|subnet| !subnet.is_empty()) {
-        sets.push(vec![range(&subnet, ipam)?]);
+    match ipam.get("subnet").filter(|subnet| !subnet.is_empty()) {
+        Some(subnet) => sets.push(vec![range(&subnet, ipam)?]),
+        None => without_subnet(ipam)?,
     }
     sets.extend(self::sets(ipam, "ranges")?);
-    if sets.is_empty() {
-        let msg = "ipam has no range to give addresses from: name \"ranges\", such as [[{\"subnet\": \"10.244.1.0/24\"}]]";
-        return Err(Error::new(Code::INVALID_CONFIG, msg));
-    }
     apart(&sets)?;
-    let folder = ipam.get("dataDir").filter(|folder| !folder.is_empty());
-    let folder: Option<PathBuf> = folder.map(|folder| folder.read("a folder")).transpose()?;
-    let host_local = ipam.get("type").is_some_and(|kind| kind.text() == "\"host-local\"");
-    Ok(Ipam::Ranges(Ranges {
-        sets,
-        routes: ipam.each("routes", route)?,
-        resolv_conf: file(ipam, "resolvConf")?,
-        host_local: host_local.then(|| folder.unwrap_or_else(|| HOST_LOCAL_FOLDER.into())),
-    }))
+    Ok(sets)
+}
+
+fn without_subnet(ipam: &Object<'_>) -> Result<(), Error> {
+    let of_subnet = ["rangeStart", "rangeEnd", "gateway"];
+    let found = of_subnet.iter().find_map(|key| ipam.get(key).filter(|value| !value.is_empty()));
+    let why = "belongs to a \"subnet\", and there is none beside it: put it into a range of \"ranges\"";
+    found.map_or(Ok(()), |value| Err(value.invalid(why)))
 }
 
 fn file(object: &Object<'_>, key: &str) -> Result<Option<PathBuf>, Error> {
-    object.get(key).filter(|file| !file.is_empty()).map(|file| file.read("a file's path")).transpose()
+    object.get(key).filter(|file| !file.is_empty()).map(|file| file.read("a path")).transpose()
 }
 
 /// A list of range sets.
@@ -240,7 +271,9 @@ mod tests {
 
     fn read(ipam: &str) -> Result<Ipam, Error> {
         let text = format!(r#"{{"ipam": {ipam}}}"#);
-        Ipam::read(&Object::outermost(&text).expect("JSON"), Vec::new(), &[])
+        let ipam =
+            Ipam::read(&Object::outermost(&text).expect("JSON"), |kind| kind == "podwire", Vec::new(), &[])?;
+        ipam.check_for_add().map(|()| ipam)
     }
 
     fn ranges_of(ipam: &str) -> Ranges {
@@ -285,11 +318,11 @@ mod tests {
                             "table": 1000, "scope": 253}]}"#,
         );
         assert_eq!(
-            (ranges.resolv_conf, ranges.host_local),
+            (ranges.beside.resolv_conf, ranges.host_local),
             (Some("/etc/resolv.conf".into()), Some("/x".into()))
         );
         let all = |text: &str| text.parse::<IpNet>().expect("a block");
-        assert_eq!(ranges.routes[0], Route::to(all("0.0.0.0/0"), None));
+        assert_eq!(ranges.beside.routes[0], Route::to(all("0.0.0.0/0"), None));
         let expected = Route {
             mtu: Some(1400),
             metric: Some(7),
@@ -298,19 +331,49 @@ mod tests {
             scope: Some(253),
             ..Route::to(all("10.0.0.0/8"), Some([10, 1, 0, 7].into()))
         };
-        assert_eq!(ranges.routes[1], expected);
+        assert_eq!(ranges.beside.routes[1], expected);
     }
 
     #[test]
     fn what_gives_the_addresses() {
-        assert_eq!(read("null"), Ok(Ipam::Pools));
-        assert_eq!(read(r#"{"type": "podwire"}"#), Ok(Ipam::Pools));
-        for layer_two in ["{}", r#"{"type": ""}"#] {
+        assert_eq!(read("null"), Ok(Ipam::Pools(Beside::default())));
+        assert_eq!(read(r#"{"type": "podwire", "ranges": []}"#), Ok(Ipam::Pools(Beside::default())));
+        for layer_two in ["{}", r#"{"type": "", "ranges": [], "subnet": ""}"#] {
             assert_eq!(ranges_of(layer_two).sets, Vec::<Vec<_>>::new());
         }
-        assert_eq!(ranges_of(r#"{"subnet": "10.1.0.0/24"}"#).host_local, None);
-        assert_eq!(ranges_of(r#"{"type": "podwire", "subnet": "10.1.0.0/24"}"#).sets.len(), 1);
+        let own = ranges_of(r#"{"type": "podwire", "subnet": "10.1.0.0/24"}"#);
+        assert_eq!((own.sets.len(), own.host_local), (1, None));
+        let import = ranges_of(r#"{"type": "podwire", "subnet": "10.1.0.0/24", "dataDir": "/x"}"#);
+        assert_eq!(import.host_local, Some("/x".into()));
         assert_eq!(read(r#"{"type": "dhcp", "x": 1}"#), Ok(Ipam::Delegate("dhcp".to_owned())));
+    }
+
+    #[test]
+    fn with_pools_a_pod_gets_the_same_beside_its_addresses() {
+        let ipam =
+            r#"{"type": "podwire", "routes": [{"dst": "10.0.0.0/8"}], "resolvConf": "/etc/resolv.conf"}"#;
+        let Ok(Ipam::Pools(beside)) = read(ipam) else { panic!("{:?}", read(ipam)) };
+        assert_eq!((beside.routes.len(), beside.resolv_conf), (1, Some("/etc/resolv.conf".into())));
+    }
+
+    #[test]
+    fn nothing_is_passed_over_in_silence() {
+        for (ipam, expected) in [
+            (r#"{"tpye": "host-local", "ranges": []}"#, r#"unknown key "ipam.tpye""#),
+            (r#"{"type": "podwire", "rangs": []}"#, r#"unknown key "ipam.rangs""#),
+            (r#"{"subnet": "10.1.0.0/24"}"#, "ipam {\"subnet\": \"10.1.0.0/24\"} has no \"type\""),
+            (r#"{"routes": [{"dst": "10.0.0.0/8"}]}"#, "ipam {\"routes\""),
+            (r#"{"type": "podwire", "rangeStart": "10.1.0.9"}"#, "ipam.rangeStart \"10.1.0.9\" belongs to"),
+            (
+                r#"{"type": "host-local", "gateway": "10.1.0.9", "ranges": [[{"subnet": "10.1.0.0/24"}]]}"#,
+                "ipam.gateway",
+            ),
+            (r#"{"type": "podwire", "dataDir": "/x"}"#, "ipam has no range"),
+            (r#"{"type": "podwire", "routes": [{"nonsense": 1}]}"#, "ipam.routes[0]"),
+        ] {
+            let error = read(ipam).expect_err(ipam);
+            assert!(error.msg().starts_with(expected), "{error}");
+        }
     }
 
     #[test]
@@ -318,37 +381,44 @@ mod tests {
         for (ipam, expected) in [
             (r#"{"type": "host-local"}"#, "ipam has no range"),
             (r#"{"type": "../evil"}"#, r#"ipam.type "../evil" is a path"#),
-            (r#"{"subnet": "10.1.0.5/24"}"#, r#"ipam.subnet "10.1.0.5/24" has bits beyond its length"#),
-            (r#"{"subnet": "10.1.0.0/31"}"#, r#"ipam.subnet "10.1.0.0/31" is too small"#),
-            (r#"{"subnet": "fd00::/127"}"#, r#"ipam.subnet "fd00::/127" is too small"#),
             (
-                r#"{"subnet": "10.1.0.0/24", "rangeStart": "10.2.0.1"}"#,
+                r#"{"type": "podwire", "subnet": "10.1.0.5/24"}"#,
+                r#"ipam.subnet "10.1.0.5/24" has bits beyond its length"#,
+            ),
+            (r#"{"type": "podwire", "subnet": "10.1.0.0/31"}"#, r#"ipam.subnet "10.1.0.0/31" is too small"#),
+            (r#"{"type": "podwire", "subnet": "fd00::/127"}"#, r#"ipam.subnet "fd00::/127" is too small"#),
+            (
+                r#"{"type": "podwire", "subnet": "10.1.0.0/24", "rangeStart": "10.2.0.1"}"#,
                 r#"ipam.rangeStart "10.2.0.1" is not in the subnet 10.1.0.0/24"#,
             ),
             (
-                r#"{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.9", "rangeEnd": "10.1.0.8"}"#,
+                r#"{"type": "podwire", "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.9", "rangeEnd": "10.1.0.8"}"#,
                 r#"ipam.subnet "10.1.0.0/24" has a range that ends before it begins"#,
             ),
-            (r#"{"ranges": [[{}]]}"#, "ipam.ranges[0][0] {} has no \"subnet\""),
+            (r#"{"type": "podwire", "ranges": [[{}]]}"#, "ipam.ranges[0][0] {} has no \"subnet\""),
             (
                 r#"{"type": "podwire", "ranges": [[]], "subnet": "10.0.0.0/8"}"#,
                 "ipam.ranges[0] [] is an empty set",
             ),
             (
-                r#"{"ranges": [[{"subnet": "10.1.0.0/24"}, {"subnet": "fd00::/64"}]]}"#,
+                r#"{"type": "podwire", "ranges": [[{"subnet": "10.1.0.0/24"}, {"subnet": "fd00::/64"}]]}"#,
                 "ipam.ranges[0] [{\"subnet\": \"10.1.0.0/24\"}, {\"subnet\": \"fd00::/64\"}] has ranges of IPv4 and",
             ),
             (
-                r#"{"ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.1.0.0/16"}]]}"#,
+                r#"{"type": "podwire", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.1.0.0/16"}]]}"#,
                 "ipam: the ranges 10.1.0.1-10.1.0.254 and 10.1.0.1-10.1.255.254 overlap",
             ),
-            (r#"{"subnet": "10.1.0.0/24", "routes": [{"gw": "10.1.0.1"}]}"#, "ipam.routes[0]"),
+            (
+                r#"{"type": "podwire", "subnet": "10.1.0.0/24", "routes": [{"gw": "10.1.0.1"}]}"#,
+                "ipam.routes[0]",
+            ),
         ] {
             let error = read(ipam).expect_err(ipam);
             assert_eq!(error.code(), Code::INVALID_CONFIG, "{error}");
             assert!(error.msg().starts_with(expected), "{error}");
         }
-        let error = read(r#"{"subnet": "10.1.0.0/24", "rangestart": "10.1.0.9"}"#).expect_err("misspelt");
+        let error = read(r#"{"type": "podwire", "subnet": "10.1.0.0/24", "rangestart": "10.1.0.9"}"#)
+            .expect_err("misspelt");
         assert_eq!(error.code(), Code::UNSUPPORTED_FIELD);
         assert!(error.details().starts_with("did you mean \"rangeStart\"?"), "{error}");
     }

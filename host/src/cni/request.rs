@@ -15,7 +15,9 @@ use super::args::Args;
 use super::config;
 use super::json::Object;
 use super::runtime::Runtime;
-use super::{Code, Command, Configuration, Environment, Error, Input, PrevResult, RequestedAddress, Version};
+use super::{
+    Code, Command, Configuration, Environment, Error, Input, PrevResult, RequestedAddress, Role, Version,
+};
 use crate::names::{AttachmentId, InvalidName, MacAddress};
 use crate::plan::{Bandwidth, Pod, PortMapping};
 
@@ -122,8 +124,8 @@ impl Request {
             Command::Add => add(input).map(Self::Add),
             Command::Del => del(input).map(Self::Del),
             Command::Check => check(input).map(Self::Check),
-            Command::Gc => configured(input, gc).map(Self::Gc),
-            Command::Status => configured(input, status).map(Self::Status),
+            Command::Gc => configured(input, |object| gc(object, environment)).map(Self::Gc),
+            Command::Status => configured(input, |object| status(object, environment)).map(Self::Status),
             Command::Version => Ok(Self::Version),
         }
     }
@@ -150,8 +152,8 @@ fn add(input: &Input) -> Result<Add, Error> {
     let netns = netns(environment)?;
     let args = Args::read(Environment::present(&environment.args))?;
     configured(input, |object| {
-        let mut configuration = Configuration::read(object, Command::Add)?;
-        let runtime = Runtime::read(object)?;
+        let mut configuration = Configuration::read(object, Command::Add, environment)?;
+        let runtime = Runtime::read(object, configuration.role)?;
         let previous = PrevResult::read(object, configuration.version)?;
         let requested = Requested {
             addresses: if runtime.ips.is_empty() { args.ips.clone() } else { runtime.ips },
@@ -170,13 +172,15 @@ fn del(input: &Input) -> Result<Del, Error> {
     let environment = &input.environment;
     let attachment = attachment(environment)?;
     let args = Args::read(Environment::present(&environment.args)).unwrap_or_default();
-    let annotations = configured(input, |object| Ok(Runtime::read(object)?.annotations)).unwrap_or_default();
+    let configuration = configured(input, |object| Configuration::read(object, Command::Del, environment));
+    let role = configuration.as_ref().map_or(Role::Main, |configuration| configuration.role);
+    let annotations = configured(input, |object| Ok(Runtime::read(object, role)?.annotations));
     Ok(Del {
         attachment,
         netns: Environment::present(&environment.netns).map(PathBuf::from),
         netns_override: netns_override(environment),
-        pod: pod(&args, annotations),
-        configuration: configured(input, |object| Configuration::read(object, Command::Del)),
+        pod: pod(&args, annotations.unwrap_or_default()),
+        configuration,
     })
 }
 
@@ -186,8 +190,8 @@ fn check(input: &Input) -> Result<Check, Error> {
     let netns = netns(environment)?;
     Args::read(Environment::present(&environment.args))?;
     configured(input, |object| {
-        let configuration = Configuration::read(object, Command::Check)?;
-        Runtime::read(object)?;
+        let configuration = Configuration::read(object, Command::Check, environment)?;
+        Runtime::read(object, configuration.role)?;
         let previous = PrevResult::read(object, configuration.version)?.ok_or_else(|| {
             let msg =
                 "missing prevResult: CHECK compares with the result of ADD, which the runtime must hand over";
@@ -198,13 +202,13 @@ fn check(input: &Input) -> Result<Check, Error> {
     })
 }
 
-fn gc(object: &Object<'_>) -> Result<Gc, Error> {
-    let configuration = Configuration::read(object, Command::Gc)?;
+fn gc(object: &Object<'_>, environment: &Environment) -> Result<Gc, Error> {
+    let configuration = Configuration::read(object, Command::Gc, environment)?;
     Ok(Gc { configuration, valid: valid_attachments(object)? })
 }
 
-fn status(object: &Object<'_>) -> Result<Status, Error> {
-    Ok(Status { configuration: Configuration::read(object, Command::Status)? })
+fn status(object: &Object<'_>, environment: &Environment) -> Result<Status, Error> {
+    Ok(Status { configuration: Configuration::read(object, Command::Status, environment)? })
 }
 
 #[derive(Deserialize)]

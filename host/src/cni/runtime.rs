@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Error;
 use super::args::{RequestedAddress, WANTED_ADDRESS, WANTED_MAC};
 use super::config::{dns, unsupported};
 use super::ipam;
 use super::json::{Object, Value};
 use super::traffic::{bandwidth, port_mappings};
+use super::{Error, Role};
 use crate::names::MacAddress;
 use crate::plan::{AddressRange, Bandwidth, Dns, PortMapping};
 
@@ -37,22 +37,31 @@ pub(super) fn range_sets(configuration: &Object<'_>) -> Result<Vec<Vec<AddressRa
 }
 
 impl Runtime {
-    /// Reads both members of the configuration.
-    pub(super) fn read(configuration: &Object<'_>) -> Result<Self, Error> {
+    /// Reads both members of the configuration. As [`Role::Ipam`] it is another plugin that declares capabilities,
+    /// and serves them: only what concerns addresses is looked at.
+    pub(super) fn read(configuration: &Object<'_>, role: Role) -> Result<Self, Error> {
         let args = match configuration.get("args") {
-            Some(args) => Self::from_args(&args.object()?)?,
+            Some(args) => Self::from_args(&args.object()?, role)?,
             None => Self::default(),
         };
         match configuration.get("runtimeConfig") {
-            Some(capabilities) => Self::from_capabilities(&capabilities.object()?).map(|own| own.or(args)),
+            Some(capabilities) => {
+                let capabilities = capabilities.object()?;
+                let own = match role {
+                    Role::Main => Self::from_capabilities(&capabilities)?,
+                    Role::Ipam => Self::of_addresses(&capabilities)?,
+                };
+                Ok(own.or(args))
+            }
             None => Ok(args),
         }
     }
 
-    fn from_args(args: &Object<'_>) -> Result<Self, Error> {
+    fn from_args(args: &Object<'_>, role: Role) -> Result<Self, Error> {
         let Some(cni) = args.get("cni") else { return Ok(Self::default()) };
         let cni = cni.object()?;
-        Ok(Self { ips: cni.each("ips", |ip| ip.parse(WANTED_ADDRESS))?, mac: mac(&cni)?, ..Self::default() })
+        let mac = if role == Role::Main { mac(&cni)? } else { None };
+        Ok(Self { ips: cni.each("ips", |ip| ip.parse(WANTED_ADDRESS))?, mac, ..Self::default() })
     }
 
     fn from_capabilities(capabilities: &Object<'_>) -> Result<Self, Error> {
@@ -62,13 +71,20 @@ impl Runtime {
             return Err(not_served(key, &value));
         }
         Ok(Self {
-            ips: capabilities.each("ips", |ip| ip.parse(WANTED_ADDRESS))?,
             mac: mac(capabilities)?,
+            port_mappings: port_mappings(capabilities)?,
+            bandwidth: bandwidth(capabilities)?,
+            ..Self::of_addresses(capabilities)?
+        })
+    }
+
+    fn of_addresses(capabilities: &Object<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            ips: capabilities.each("ips", |ip| ip.parse(WANTED_ADDRESS))?,
             // The capability has its own words for nameservers and search.
             dns: dns(capabilities, "servers", "searches")?,
             annotations: annotations(capabilities)?,
-            port_mappings: port_mappings(capabilities)?,
-            bandwidth: bandwidth(capabilities)?,
+            ..Self::default()
         })
     }
 
@@ -104,7 +120,7 @@ mod tests {
     use crate::cni::Code;
 
     fn read(text: &str) -> Result<Runtime, Error> {
-        Runtime::read(&Object::outermost(text).expect("JSON"))
+        Runtime::read(&Object::outermost(text).expect("JSON"), Role::Main)
     }
 
     fn addresses(texts: &[&str]) -> Vec<RequestedAddress> {

@@ -18,6 +18,7 @@ fn environment(command: &str) -> Environment {
         args: None,
         path: Some("/opt/cni/bin".into()),
         netns_override: None,
+        program: Some("podwire".into()),
     }
 }
 
@@ -226,6 +227,70 @@ fn what_is_asked_for_has_an_order() {
 }
 
 #[test]
+fn under_another_name_podwire_knows_itself() {
+    for (program, kind, ipam, expected) in [
+        ("podwire-2", "podwire-2", "podwire", Role::Main),
+        ("podwire-2", "podwire-2", "podwire-2", Role::Main),
+        ("podwire-2", "podwire", "podwire-2", Role::Main),
+        ("bridge", "bridge", "podwire", Role::Main),
+        ("bridge", "bridge", "host-local", Role::Main),
+        ("podwire", "podwire-2", "podwire", Role::Ipam),
+        ("podwire-2", "macvlan", "podwire-2", Role::Ipam),
+        ("host-local", "macvlan", "host-local", Role::Ipam),
+    ] {
+        let environment = Environment { program: Some(program.into()), ..environment("ADD") };
+        let stdin = format!(
+            r#"{{"name": "pods", "type": "{kind}", "ipam": {{"type": "{ipam}", "subnet": "10.1.0.0/24"}}}}"#
+        );
+        let Ok(Request::Add(add)) = call(environment, &stdin) else { panic!("{program}: {stdin}") };
+        assert_eq!(add.configuration.role, expected, "{program}: {stdin}");
+        assert!(matches!(add.configuration.ipam, Ipam::Ranges(_)), "{program}: {stdin}");
+    }
+}
+
+/// A call of another main plugin, whose `ipam` names podwire.
+fn as_ipam(command: &str, members: &str) -> Result<Request, Error> {
+    let stdin = format!(
+        r#"{{"cniVersion": "1.1.0", "name": "pods", "type": "sriov", {PREVIOUS}, {members},
+            "ipam": {{"type": "podwire", "subnet": "10.1.0.0/24"}}}}"#
+    );
+    call(environment(command), &stdin)
+}
+
+#[test]
+fn as_ipam_the_main_plugins_capabilities_are_left_to_it() {
+    let members = r#""args": {"cni": {"ips": ["10.1.0.6"], "mac": 1}}, "runtimeConfig": {"deviceID": "0000:03:02.0",
+        "portMappings": 1, "bandwidth": 1, "mac": 1, "dns": {"servers": ["10.0.0.1"]}, "ipRanges": [[{"subnet": "fd00::/64"}]],
+        "io.kubernetes.cri.pod-annotations": {"a": "1"}}"#;
+    let Ok(Request::Add(add)) = as_ipam("ADD", members) else { panic!("{:?}", as_ipam("ADD", members)) };
+    let Requested { addresses, mac, port_mappings, bandwidth } = add.requested;
+    assert_eq!(addresses, ["10.1.0.6".parse().expect("valid")]);
+    assert_eq!((mac, port_mappings, bandwidth), (None, vec![], None));
+    assert_eq!(add.configuration.dns.map(|dns| dns.nameservers.len()), Some(1));
+    assert!(matches!(add.configuration.ipam, Ipam::Ranges(ranges) if ranges.sets.len() == 2));
+    assert!(as_ipam("CHECK", members).is_ok() && as_ipam("DEL", members).is_ok());
+    let ips = as_ipam("ADD", r#""runtimeConfig": {"ips": ["10.1.0.7/24"], "aliases": ["a"]}"#);
+    assert!(matches!(ips, Ok(Request::Add(add)) if add.requested.addresses.len() == 1), "{members}");
+}
+
+#[test]
+fn ranges_must_be_known_when_addresses_are_given() {
+    // Runtimes send no capabilities with GC and STATUS, and ranges may come by one (ipRanges).
+    for ipam in [r#"{"type": "host-local"}"#, r#"{"type": "podwire", "dataDir": "/x"}"#] {
+        let members =
+            format!(r#""ipam": {ipam}, {PREVIOUS}, "cni.dev/valid-attachments": [], "bridge": "br0""#);
+        let stdin = configuration("1.1.0", &members);
+        for command in ["GC", "STATUS", "CHECK"] {
+            assert!(call(environment(command), &stdin).is_ok(), "{command}");
+        }
+        let configuration = del(environment("DEL"), &stdin).configuration.expect("readable");
+        assert!(matches!(configuration.ipam, Ipam::Ranges(ranges) if ranges.host_local.is_some()));
+        let (code, msg, _) = fault(environment("ADD"), &stdin);
+        assert!(code == 7 && msg.starts_with("ipam has no range"), "{msg}");
+    }
+}
+
+#[test]
 fn an_override_is_one_or_true() {
     for (value, expected) in
         [("1", true), ("TRUE", true), ("True", true), ("0", false), ("yes", false), ("", false)]
@@ -396,7 +461,7 @@ prop_compose! {
         path in variable("/opt/cni/bin"),
         netns_override in variable("1"),
     ) -> Environment {
-        Environment { command: Some(command.into()), container_id, netns, ifname, args, path, netns_override }
+        Environment { command: Some(command.into()), container_id, netns, ifname, args, path, netns_override, program: None }
     }
 }
 

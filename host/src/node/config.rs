@@ -119,6 +119,14 @@ impl Settings {
         self.config.as_ref().map_or("{}", |config| config.get())
     }
 
+    /// The cluster of a network that takes its addresses from these blocks, not from the node's: they need not be
+    /// in any that the node knows of.
+    pub fn cluster_with(&self, blocks: &[IpNet]) -> Vec<IpNet> {
+        let own = self.cluster.as_deref().or(self.pools.as_deref()).unwrap_or_default();
+        let more = blocks.iter().filter(|block| !own.contains(block));
+        own.iter().chain(more).copied().collect()
+    }
+
     /// The node as a policy sees it. What a network configuration says of pools and cluster goes first;
     /// a cluster that nobody named is the pools.
     pub fn node(&self, pools: Option<&[IpNet]>, cluster: Option<&[IpNet]>) -> Result<Node, Error> {
@@ -235,6 +243,23 @@ mod tests {
             let error = node(outside).expect_err(outside).to_string();
             assert!(error.contains(outside) && error.contains("10.244.0.0/16, fd00::/48"), "{error}");
         }
+    }
+
+    #[test]
+    fn addresses_of_ipam_belong_to_the_cluster() {
+        let ranges = [net("10.20.0.0/16")];
+        let cluster = |text: &str, given: Option<&[IpNet]>| {
+            let settings = Settings::read(file(text).path()).expect("well-formed");
+            let cluster = settings.cluster_with(&ranges);
+            let node = settings.node(Some(&ranges), given.or(Some(&cluster)));
+            node.map(|node| node.cluster)
+        };
+        let both = r#"{"pools": ["10.244.1.0/24"], "cluster": ["10.244.0.0/16"]}"#;
+        assert_eq!(cluster(both, None).expect("sound"), [net("10.244.0.0/16"), ranges[0]]);
+        let pools = r#"{"pools": ["10.244.1.0/24"]}"#;
+        assert_eq!(cluster(pools, None).expect("sound"), [net("10.244.1.0/24"), ranges[0]]);
+        assert_eq!(cluster("{}", None).expect("sound"), ranges);
+        assert!(cluster(both, Some(&[net("10.244.0.0/16")])).is_err());
     }
 
     #[test]

@@ -136,25 +136,50 @@ fn hairpin_and_promiscuity_exclude_each_other() {
 
 #[test]
 fn an_address_and_a_mac_can_be_asked_for() {
-    for (args, capabilities) in [
-        ("IgnoreUnknown=1;IP=10.88.0.99", json!({})),
-        ("IgnoreUnknown=1", json!({ "ips": ["10.88.0.99/24"], "mac": "c2:11:22:33:44:55" })),
+    let mac = "c2:11:22:33:44:55";
+    let both = json!({ "ips": ["10.88.0.99/24"], "mac": mac });
+    let by_environment = format!("IgnoreUnknown=1;IP=10.88.0.99;MAC={mac}");
+    for (variable, args, capabilities) in [
+        (by_environment.as_str(), json!({}), json!({})),
+        ("IgnoreUnknown=1", json!({ "ips": ["10.88.0.99"], "mac": mac, "labels": [] }), json!({})),
+        ("IgnoreUnknown=1", json!({}), both),
     ] {
         with_each(|node, kind| {
-            let declared = json!({ "capabilities": { "ips": true, "mac": true } });
+            let declared = json!({ "capabilities": { "ips": true, "mac": true }, "args": { "cni": args } });
             let mut plugin = bridge(kind, &declared);
             plugin["ipam"]["ranges"] = json!([[{ "subnet": "10.88.0.0/24" }]]);
-            let mut chain = alone(node, plugin).with_args(args);
+            let mut chain = alone(node, plugin).with_args(variable);
             for (name, value) in capabilities.as_object().expect("an object") {
                 chain = chain.with_capability(name, value.clone());
             }
             let pod = node.pod("a");
             assert_eq!(address(&chain.add(&pod), 0).to_string(), "10.88.0.99", "{kind}");
-            if let Some(mac) = capabilities["mac"].as_str() {
-                assert_eq!(pod.namespace.run(|| kernel::link("eth0")).expect("wired").mac, mac);
-            }
+            assert_eq!(pod.namespace.run(|| kernel::link("eth0")).expect("wired").mac, mac, "{kind}");
             chain.try_add(&node.pod("b")).expect_err("it is held").error();
         });
+    }
+}
+
+#[test]
+fn capabilities_come_before_args_and_those_before_the_environment() {
+    let Some(node) = podwire_tests::Node::enter() else { return };
+    let said = |address: &str, mac: &str| json!({ "ips": [address], "mac": mac });
+    let declared = json!({ "ips": true, "mac": true });
+    let args = json!({ "cni": said("10.88.0.50", "c2:00:00:00:00:02") });
+    let variable = "IP=10.88.0.60;MAC=c2:00:00:00:00:03";
+    for (name, keys, last) in [
+        ("first", json!({ "capabilities": declared, "args": args }), 1),
+        ("second", json!({ "args": args }), 2),
+        ("third", json!({}), 3),
+    ] {
+        let mut chain = alone(&node, bridge("podwire", &keys)).with_args(variable);
+        for (capability, value) in [("ips", json!(["10.88.0.40/24"])), ("mac", json!("c2:00:00:00:00:01"))] {
+            chain = chain.with_capability(capability, value);
+        }
+        let pod = node.pod(name);
+        assert_eq!(address(&chain.add(&pod), 0).to_string(), format!("10.88.0.{}", 30 + 10 * last), "{name}");
+        let mac = pod.namespace.run(|| kernel::link("eth0")).expect("wired").mac;
+        assert_eq!(mac, format!("c2:00:00:00:00:0{last}"), "{name}");
     }
 }
 

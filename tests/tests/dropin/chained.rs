@@ -34,6 +34,41 @@ fn the_reference_plugins_work_after_podwire() {
 }
 
 #[test]
+fn podwire_is_second_in_a_list() {
+    let Some(node) = Node::enter() else { return };
+    // The one reference plugin that makes no interface of the name that the next one needs.
+    let list = [
+        json!({ "type": "loopback" }),
+        bridge("podwire", &json!({ "dns": { "nameservers": ["10.88.0.53"] } })),
+        json!({ "type": "tuning", "sysctl": { "net.ipv4.conf.eth0.arp_notify": "1" } }),
+    ];
+    let chain = Chain::new(&node, VERSION, &list);
+    let pod = node.pod("a");
+    let result = chain.add(&pod);
+    let names: Vec<&Value> =
+        result["interfaces"].as_array().expect("a list").iter().map(|one| &one["name"]).collect();
+    assert_eq!((names.len(), names[0], names[1], names[3]), (4, &json!("lo"), &json!("br0"), &json!("eth0")));
+    let ips: Vec<(&Value, &Value)> = result["ips"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|ip| (&ip["address"], &ip["interface"]))
+        .collect();
+    let (loopback, own) = (json!("127.0.0.1/8"), json!("10.88.0.2/24"));
+    assert!(ips.contains(&(&loopback, &json!(0))) && ips.contains(&(&own, &json!(3))), "{result}");
+    assert_eq!(result["dns"], json!({ "nameservers": ["10.88.0.53"] }));
+    assert_reaches(
+        &pod.namespace,
+        &node.namespace,
+        "10.88.0.1".parse().expect("valid"),
+        "10.88.0.2".parse().expect("valid"),
+    );
+    chain.check(&pod, &result);
+    chain.del(&pod, &result);
+    assert!(pod.namespace.run(|| kernel::link("eth0")).is_none());
+}
+
+#[test]
 fn podwire_amends_what_comes_before_it() {
     let Some(node) = Node::enter() else { return };
     let first = json!({ "type": "ptp", "ipam": { "type": "host-local", "subnet": "10.66.0.0/24" } });

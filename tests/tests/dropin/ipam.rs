@@ -1,6 +1,6 @@
 //! Addresses alone: podwire under another main plugin, and other plugins under podwire.
 
-use podwire_tests::{Chain, kernel};
+use podwire_tests::{Chain, Podwire, kernel};
 use serde_json::{Value, json};
 
 use crate::{Node, VERSION, address, alone};
@@ -163,4 +163,45 @@ fn a_delegate_that_is_not_there_is_named() {
         error.code == 7 && error.message.contains("nowhere") && error.message.contains("CNI_PATH"),
         "{error:?}"
     );
+}
+
+#[test]
+fn a_network_with_its_own_addresses_need_not_lie_in_the_nodes_cluster() {
+    let Some(node) = Node::enter() else { return };
+    Podwire::on(&node)
+        .configure("node.json", &json!({ "pools": ["10.244.1.0/24"], "cluster": ["10.244.0.0/16"] }));
+    let lent =
+        json!({ "type": "static", "addresses": [{ "address": "10.99.0.7/24", "gateway": "10.99.0.1" }] });
+    alone(&node, over(&lent)).add(&node.pod("a"));
+    let chain = alone(&node, crate::bridge("podwire", &json!({})));
+    let pod = node.pod("b");
+    let result = chain.add(&pod);
+    assert_eq!(address(&result, 0).to_string(), "10.88.0.2");
+    chain.check(&pod, &result);
+    let mut narrow = crate::bridge("podwire", &json!({ "cluster": ["10.244.0.0/16"] }));
+    narrow["bridge"] = json!("br1");
+    let error = alone(&node, narrow).try_add(&node.pod("c")).expect_err("said in the same file").error();
+    assert!(error.message.contains("10.88.0.0/24") && error.message.contains("cluster"), "{error:?}");
+}
+
+#[test]
+fn under_another_name_podwire_still_makes_the_interface() {
+    let Some(node) = Node::enter() else { return };
+    let plugin = podwire_tests::Plugin::under_test(&node);
+    let other = plugin.folder_with_its_name().join("podwire-2");
+    std::os::unix::fs::symlink(plugin.path(), &other).expect("/run is the test's own");
+    let mut config = under("podwire-2", &json!({ "bridge": "br0", "name": "pods", "cniVersion": VERSION }));
+    for (kind, wired) in [("podwire-2", true), ("macvlan", false)] {
+        config["type"] = json!(kind);
+        let pod = node.pod(kind);
+        let call = plugin
+            .verb("ADD")
+            .env("CNI_CONTAINERID", &pod.container_id)
+            .env("CNI_NETNS", &pod.namespace.path().display().to_string())
+            .env("CNI_IFNAME", "eth0")
+            .stdin(config.to_string());
+        let result = plugin.standing_in(&other.display().to_string()).run(&call).result();
+        assert_eq!(result["ips"].as_array().map(Vec::len), Some(1));
+        assert_eq!(pod.namespace.run(|| kernel::link("eth0")).is_some(), wired, "{kind}");
+    }
 }

@@ -8,7 +8,9 @@ mod chained;
 mod delegate;
 mod import;
 mod ipam;
+mod routed;
 mod traffic;
+mod versions;
 
 use std::net::IpAddr;
 

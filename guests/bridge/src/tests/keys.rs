@@ -109,10 +109,11 @@ fn a_bridge_is_a_gateway_and_perhaps_the_default() {
 #[test]
 fn vlans_are_the_ports() {
     for (config, vlans) in [
-        (r#"{"vlan": 100}"#, (100, vec![], false)),
+        (r#"{"vlan": 100}"#, (100, vec![], true)),
         (r#"{"vlan": 4094, "preserveDefaultVlan": true}"#, (4094, vec![], true)),
-        (r#"{"vlanTrunk": [{"id": 1}, {"minID": 200, "maxID": 299}]}"#, (1, vec![(1, 1), (200, 299)], false)),
-        (r#"{"vlan": 5, "vlanTrunk": [{"minID": 1, "maxID": 4094}]}"#, (5, vec![(1, 4094)], false)),
+        (r#"{"vlan": 4094, "preserveDefaultVlan": false}"#, (4094, vec![], false)),
+        (r#"{"vlanTrunk": [{"id": 1}, {"minID": 200, "maxID": 299}]}"#, (1, vec![(1, 1), (200, 299)], true)),
+        (r#"{"vlanTrunk": [{"minID": 1, "maxID": 4094}], "vlan": 0}"#, (1, vec![(1, 4094)], true)),
     ] {
         let (native, tagged, keep_default) = vlans;
         let plan = with_ipam(config).expect(config);
@@ -175,6 +176,11 @@ fn a_wrong_configuration_is_refused_with_its_key() {
         (r#"{"vlanTrunk": [{"minId": 5, "maxID": 6}]}"#, "did you mean `minID`?"),
         (r#"{"hairpinMode": true, "promiscMode": true}"#, "hairpinMode and promiscMode are both true"),
         (r#"{"vlan": 3, "isGateway": true}"#, "vlan is 3"),
+        (
+            r#"{"vlan": 3, "vlanTrunk": [{"id": 5}], "isGateway": false}"#,
+            "vlan is 3, and vlanTrunk is given too",
+        ),
+        (r#"{"vlanTrunk": [{"id": 5}], "preserveDefaultVlan": false}"#, "preserveDefaultVlan is false"),
         (r#"{"vlan": 3, "isDefaultGateway": true}"#, "vlan is 3"),
     ] {
         let read = || config::read::<Keys>(text);
