@@ -83,6 +83,40 @@ fn the_operators_bridge_is_used_as_it_is() {
 }
 
 #[test]
+fn a_failed_wiring_takes_nothing_from_a_bridge_and_changes_nothing_of_it() {
+    let harms: [fn(&Namespace, &mut Checked); 2] = [
+        |pod, _| inside(pod, || run("ip link add eth0 type veth peer name far")),
+        |_, plan| plan.sysctls.push(("net/ipv4/no_such_setting".into(), "1".into())),
+    ];
+    for harm in harms {
+        isolated(|| {
+            run("ip link add cni0 type bridge");
+            // Else the kernel gives it an address of its own with its first port.
+            run("ip link set cni0 addrgenmode none");
+            run("ip link set cni0 up");
+            run("ip address add 10.77.0.1/24 dev cni0");
+            let pod = new_namespace();
+            let mut plan = bridged(2, &[V4]);
+            let bridge = bridge_of(&mut plan);
+            (bridge.operators, bridge.exclusive, bridge.promiscuous) = (true, true, true);
+            bridge.mtu = Some(1300);
+            let wanted = plan.clone();
+            harm(&pod, &mut plan);
+            wire(&pod, &plan).expect_err("spoiled");
+            let bridge = link_named("cni0").expect("there");
+            assert_eq!(addresses_of("cni0"), ["10.77.0.1/24"]);
+            assert_eq!((bridge.mtu, bridge.promiscuous), (1500, false));
+
+            let wired = super::wired(&wanted);
+            let bridge = link_named("cni0").expect("there");
+            assert_eq!((bridge.mtu, bridge.promiscuous), (1300, true));
+            assert_eq!(addresses_of("cni0"), ["10.244.1.1/24"]);
+            assert_eq!(inspect(&wired, &wanted).expect("inspected"), []);
+        });
+    }
+}
+
+#[test]
 fn the_operators_bridge_is_podwires_own_if_it_is_missing_and_must_be_a_bridge() {
     isolated(|| {
         let mut plan = bridged(2, &[V4]);
