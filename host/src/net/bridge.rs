@@ -173,15 +173,19 @@ fn settling(found: &Link, lacks: &Lacks) -> Request {
     link::change(header, attributes, step)
 }
 
-/// The requests that take a bridge's addresses off it that stand in the way of the plan's. To be made before those
+/// The requests that take a bridge's addresses off it that stand in the way of the plan's; an error if one of them is
+/// the node's own. To be made before those
 /// are given: with an IPv4 address go the later ones of its link.
 pub(super) fn clear(socket: &mut Socket, found: &Link, plan: &Bridge) -> Result<Vec<Request>, Error> {
     if !plan.exclusive {
         return Ok(Vec::new());
     }
     let others = address::of(socket, found.index)?.into_iter().map(|found| found.prefix);
-    let others = others.filter(|prefix| is_in_the_way(plan, prefix));
-    Ok(others.map(|prefix| address::delete(found.interface(), prefix)).collect())
+    let others: Vec<IpNet> = others.filter(|prefix| is_in_the_way(plan, prefix)).collect();
+    if let Some(address) = others.iter().find(|prefix| plan.kept.contains(&prefix.addr())) {
+        return Err(Error::NodeAddressInTheWay { bridge: plan.name.clone(), address: *address });
+    }
+    Ok(others.into_iter().map(|prefix| address::delete(found.interface(), prefix)).collect())
 }
 
 /// The requests that make sure of a bridge's addresses, but for those that are known to be there.

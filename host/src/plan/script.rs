@@ -116,20 +116,23 @@ impl Script {
     fn clear(&mut self, bridge: &Bridge) {
         let (v4, v6): (Vec<&IpNet>, Vec<&IpNet>) = bridge.addresses.iter().partition(|a| a.addr().is_ipv4());
         if !v4.is_empty() {
-            self.clear_all_but(&v4, "inet", "-4", &bridge.name);
+            self.clear_all_but(&v4, "inet", "-4", bridge);
         }
         for address in &v6 {
             let which = format!("-6 to {} scope global", address.trunc());
-            self.clear_all_but(&v6, "inet6", &which, &bridge.name);
+            self.clear_all_but(&v6, "inet6", &which, bridge);
         }
     }
 
-    fn clear_all_but(&mut self, kept: &[&IpNet], family: &str, which: &str, bridge: &InterfaceName) {
+    fn clear_all_but(&mut self, kept: &[&IpNet], family: &str, which: &str, bridge: &Bridge) {
+        let of_family = bridge.kept.iter().filter(|address| address.is_ipv4() == (family == "inet"));
+        let of_node: String = of_family.map(|address| format!(" -e ' {address}/'")).collect();
+        let of_node = if of_node.is_empty() { of_node } else { format!(" grep -vF{of_node} |") };
         let kept = kept.iter().map(|address| format!(" -e '{family} {address}'")).collect::<String>();
         let (version, which) = which.split_at(2);
-        let name = name(bridge);
+        let name = name(&bridge.name);
         self.line(format_args!(
-            "ip {version} -o address show dev {name}{which} | grep -o '{family} [^ ]*' | grep -vxF{kept} |"
+            "ip {version} -o address show dev {name}{which} | grep -o '{family} [^ ]*' | grep -vxF{kept} |{of_node}"
         ));
         self.line(format_args!("    while read -r _ other; do ip address del \"$other\" dev {name}; done"));
     }

@@ -1,8 +1,9 @@
 use crate::plan::derived::bridge_mac;
 use crate::plan::marks::GROUP;
-use crate::plan::{PortVlans, Wiring};
+use crate::plan::{NodePlan, PortVlans, Wiring};
 
-use super::super::{Error, inspect, wire};
+use super::super::sysctl::Families;
+use super::super::{Error, inspect, node, wire};
 use super::*;
 
 const V4: &str = "10.244.1.0/24";
@@ -79,6 +80,30 @@ fn the_operators_bridge_is_used_as_it_is() {
         assert!(addresses_of("cni0").contains(&"10.244.1.1/24".to_owned()));
         assert_eq!(inspect(&pod, &plan).expect("inspected"), []);
         assert_eq!(link_named("pw2").expect("made").mtu, 1420);
+    });
+}
+
+#[test]
+fn no_bridge_loses_an_address_of_the_node() {
+    isolated(|| {
+        run("ip link add cni0 type bridge");
+        run("ip address add 192.168.1.11/24 dev cni0");
+        let mut plan = bridged(2, &[V4]);
+        let bridge = bridge_of(&mut plan);
+        (bridge.operators, bridge.exclusive) = (true, true);
+        bridge.kept = vec!["192.168.1.11".parse().expect("valid")];
+        let planned = NodePlan { bridges: vec![bridge.clone()], routes: vec![], extra: vec![] };
+        let expected = "bridge cni0 has 192.168.1.11/24, an address of the node itself, which would give way to the \
+                        pods' gateway (`forceAddress`): leave that out, or name another bridge";
+        assert_eq!(wire(&new_namespace(), &plan).expect_err("in the way").to_string(), expected);
+        let refused = node::apply(&planned, Families::default()).expect_err("in the way");
+        assert_eq!(refused.to_string(), expected);
+        assert_eq!(addresses_of("cni0"), ["192.168.1.11/24"]);
+        assert!(link_named("pw2").is_none());
+
+        bridge_of(&mut plan).exclusive = false;
+        let _pod = wired(&plan);
+        assert!(addresses_of("cni0").contains(&"192.168.1.11/24".to_owned()));
     });
 }
 
