@@ -138,6 +138,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is set up.
     pub up: bool,
+    /// Whether it can send and receive.
+    pub running: bool,
     /// The index of the bridge of which it is a port.
     pub master: Option<u32>,
     /// The index of a veth's peer, in the peer's namespace.
@@ -186,7 +188,8 @@ impl Link {
         let header = LinkHeader::parse(body)?;
         let is = |flag| header.flags.contains(flag);
         let (up, promiscuous) = (is(LinkFlags::Up), is(LinkFlags::Promisc));
-        let mut link = Self { index: header.index, up, promiscuous, ..Self::default() };
+        let running = is(LinkFlags::Running);
+        let mut link = Self { index: header.index, up, running, promiscuous, ..Self::default() };
         for attribute in NlasIterator::new(&body[LINK_HEADER..]) {
             link.take(&attribute?)?;
         }

@@ -10,7 +10,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use rustix::io::Errno;
 
 use crate::names::{InterfaceName, MacAddress};
-use crate::plan::derived::routed_addresses;
+use crate::plan::derived::{forwarded, routed_addresses};
 use crate::plan::{Checked, Wiring};
 
 use super::link::{self, Interface, Link, Veth};
@@ -273,7 +273,7 @@ impl NetlinkSerializable for Last {
 fn finish(host: &mut Socket, end: Interface<'_>, plan: &Checked) -> Result<(), Error> {
     let carrier = (!plan.interface_down).then(|| Last::Carrier(carrier::question(end)));
     let waits = carrier.is_some();
-    let families = families(plan);
+    let families = Families::of(forwarded(plan));
     let questions: Vec<_> =
         carrier.into_iter().chain(forwarding::questions(families).map(Last::Forwarding)).collect();
     let mut asked = host.ask(&questions)?..;

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::derived::{bridge_addresses, bridge_mac, has_ipv6, newly_paired, routed_addresses};
+use super::derived::{bridge_addresses, bridge_mac, forwarded, has_ipv6, newly_paired, routed_addresses};
 use super::marks::{ALIAS, GROUP, PROTOCOL};
 use super::{
     Address, Bridge, Checked, Dns, Masquerade, NextHop, NodePlan, NodeRoute, PortVlans, Rate, Route, Traffic,
@@ -25,7 +25,7 @@ pub fn add(plan: &Checked) -> String {
     let mut script = Script::new();
     script.line(format_args!("NETNS=${{1:?name of a network namespace}}"));
     script.note("the node");
-    script.forwarding(plan.addresses.iter().map(|a| &a.prefix));
+    script.forwarding(forwarded(plan));
     if let Wiring::Bridge { bridge, vlans, .. } = &plan.wiring {
         script.bridge(bridge);
         if vlans.is_some() {

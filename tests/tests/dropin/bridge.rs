@@ -19,6 +19,17 @@ fn a_gateway_is_on_the_bridge_only_if_asked_for() {
 }
 
 #[test]
+fn the_node_forwards_only_as_a_gateway() {
+    for asked in [false, true] {
+        with_each(|node, kind| {
+            alone(node, bridge(kind, &json!({ "isGateway": asked }))).add(&node.pod("a"));
+            let forwards = kernel::run("sysctl", "-n net.ipv4.ip_forward");
+            assert_eq!(forwards.trim() == "1", asked, "{kind}");
+        });
+    }
+}
+
+#[test]
 fn pods_reach_each_other_and_the_node() {
     with_each(|node, kind| {
         let chain = alone(node, bridge(kind, &json!({})));
