@@ -18,6 +18,11 @@ pub fn bridge_mac(bridge: &Bridge) -> MacAddress {
     })
 }
 
+/// Whether a hardware address is of those that podwire gives.
+pub fn is_podwires(mac: MacAddress) -> bool {
+    mac.0[..2] == by_address([0; 4]).0[..2]
+}
+
 /// Locally administered, and what a pod has by its IPv4 address if nobody chooses another.
 fn by_address([a, b, c, d]: [u8; 4]) -> MacAddress {
     MacAddress([0x0a, 0x58, a, b, c, d])
