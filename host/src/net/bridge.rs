@@ -8,9 +8,9 @@ use netlink_packet_route::link::{
 use rustix::io::Errno;
 
 use crate::names::{InterfaceName, MacAddress};
-use crate::plan::Bridge;
-use crate::plan::derived::{bridge_addresses, bridge_mac, has_ipv6, is_in_the_way};
+use crate::plan::derived::{bridge_addresses, bridge_mac, has_ipv6, is_in_the_way, link_local};
 use crate::plan::marks::{ALIAS, GROUP};
+use crate::plan::{Bridge, PortVlans};
 
 use super::link::{self, Interface, Link};
 use super::socket::{Request, Socket};
@@ -54,6 +54,13 @@ pub enum Vlans {
     Ignored,
     /// It is forwarded only between ports that are in it.
     Filtered,
+}
+
+impl Vlans {
+    /// What a port in these VLANs needs.
+    pub(super) fn needed(port: Option<&PortVlans>) -> Self {
+        if port.is_some() { Self::Filtered } else { Self::Ignored }
+    }
 }
 
 /// Makes a bridge. It is down: see [`settle`].
@@ -118,6 +125,11 @@ impl Lacks {
         }
     }
 
+    /// Whether giving it changes how a bridge treats others' frames.
+    pub fn alters(&self) -> bool {
+        self.mtu.is_some() || self.promiscuous
+    }
+
     /// Whether it lacks nothing.
     pub fn is_nothing(&self) -> bool {
         !self.settling && self.mtu.is_none() && !self.promiscuous
@@ -161,15 +173,19 @@ fn settling(found: &Link, lacks: &Lacks) -> Request {
     link::change(header, attributes, step)
 }
 
-/// The requests that take a bridge's addresses off it that stand in the way of the plan's. To be made before those
+/// The requests that take a bridge's addresses off it that stand in the way of the plan's; an error if one of them is
+/// the node's own. To be made before those
 /// are given: with an IPv4 address go the later ones of its link.
 pub(super) fn clear(socket: &mut Socket, found: &Link, plan: &Bridge) -> Result<Vec<Request>, Error> {
     if !plan.exclusive {
         return Ok(Vec::new());
     }
     let others = address::of(socket, found.index)?.into_iter().map(|found| found.prefix);
-    let others = others.filter(|prefix| is_in_the_way(plan, prefix));
-    Ok(others.map(|prefix| address::delete(found.interface(), prefix)).collect())
+    let others: Vec<IpNet> = others.filter(|prefix| is_in_the_way(plan, prefix)).collect();
+    if let Some(address) = others.iter().find(|prefix| plan.kept.contains(&prefix.addr())) {
+        return Err(Error::NodeAddressInTheWay { bridge: plan.name.clone(), address: *address });
+    }
+    Ok(others.into_iter().map(|prefix| address::delete(found.interface(), prefix)).collect())
 }
 
 /// The requests that make sure of a bridge's addresses, but for those that are known to be there.
@@ -181,6 +197,12 @@ pub fn ensure_addresses(
 ) -> Vec<Request> {
     let missing = bridge_addresses(plan, mac).into_iter().filter(|prefix| !there.contains(prefix));
     missing.map(|prefix| address::ensure(bridge, prefix)).collect()
+}
+
+/// The request that makes sure of a bridge's link-local address, if it needs one: the kernel would have it asked for on
+/// the link first, and draws one as soon as the first port is up.
+pub(super) fn ensure_link_local(bridge: Interface<'_>, mac: MacAddress, plan: &Bridge) -> Option<Request> {
+    has_ipv6(&plan.addresses).then(|| address::ensure(bridge, link_local(mac)))
 }
 
 /// Gives a bridge back the hardware address that it had before a port was added. Unless somebody has chosen one, the

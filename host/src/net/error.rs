@@ -100,6 +100,17 @@ pub enum Error {
         "bridge {0} was not made by podwire; name another, or hand it over: `ip link set dev {0} alias {ALIAS}`"
     )]
     ForeignBridge(InterfaceName),
+    /// Without it, nobody would reach the node.
+    #[error(
+        "bridge {bridge} has {address}, an address of the node itself, which would give way to the pods' gateway \
+         (`forceAddress`): leave that out, or name another bridge"
+    )]
+    NodeAddressInTheWay {
+        /// Which has it.
+        bridge: InterfaceName,
+        /// As the bridge has it.
+        address: IpNet,
+    },
     /// The kernel was built without `CONFIG_BRIDGE_VLAN_FILTERING`.
     #[error(
         "bridge {0} cannot filter by VLAN, as a pod's VLANs (`vlan`, `vlanTrunk`) need it: this node's kernel lacks \

@@ -12,16 +12,17 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 
 use crate::names::{InterfaceName, MacAddress};
-use crate::plan::derived::{is_in_the_way, routed_addresses};
+use crate::plan::derived::{bridge_mac, is_in_the_way, is_podwires, routed_addresses};
 use crate::plan::{Bridge, Checked, PortVlans, Wiring, marks};
 
 use super::link::{self, Link};
 use super::namespace::Namespace;
 use super::route::{self, Route};
 use super::socket::Socket;
+use super::sysctl::forwarding_for;
 use super::vlan::Memberships;
 use super::wiring::{container_routes, routes_to_pod};
-use super::{Error, address, rules, shaping};
+use super::{DEFAULT_MTU, Error, address, rules, shaping};
 
 /// Something that is not as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,15 +63,16 @@ pub fn inspect(pod: &Namespace, plan: &Checked) -> Result<Vec<Difference>, Error
     if let Some(container) = &container {
         let expected = (Some(container.link.index), namespace_number(&mut host, pod)?);
         report.peer(&near.link, expected, plan);
+        report.room_for_packets(&container.link, &near.link, plan);
     }
     match &plan.wiring {
-        Wiring::Bridge { bridge, vlans, .. } => {
+        Wiring::Bridge { bridge, hairpin, isolated, vlans } => {
             let found = read_bridge(&mut host, bridge)?;
             if let Some((vlans, (bridge, _))) = vlans.as_ref().zip(found.as_ref()) {
                 let port = &near.link;
                 report.vlans(vlans, bridge, port, &Memberships::of(&mut host, port.index, vlans)?);
             }
-            report.bridge(bridge, found, &near.link);
+            report.bridge(bridge, found, &near.link, (*hairpin, *isolated));
         }
         Wiring::Routed => report.routed(&near, plan),
     }
@@ -78,6 +80,7 @@ pub fn inspect(pod: &Namespace, plan: &Checked) -> Result<Vec<Difference>, Error
         let limits = shaping::inspect(&mut host, near.link.interface(), bandwidth, near.link.mtu)?;
         report.differences.extend(limits);
     }
+    report.forwarding(plan);
     report.differences.extend(rules::inspect(plan)?);
     Ok(report.differences)
 }
@@ -163,7 +166,7 @@ impl Report {
 
     fn host_end(&mut self, end: &Link, plan: &Checked) {
         let name = format!("host interface {}", plan.host_interface);
-        self.veth(end, &name, plan.host_mac, plan.mtu);
+        self.veth(end, &name, plan.host_mac, planned_mtu(plan));
         self.compare(format!("state of {name}"), state(true), state(end.up));
         self.compare(format!("group of {name}"), marks::GROUP, end.group);
     }
@@ -177,6 +180,23 @@ impl Report {
         }
     }
 
+    /// What is longer than the host's end takes, it drops. Plugins later in the chain may have the container send
+    /// shorter packets, unless the plan itself says how long they are.
+    fn room_for_packets(&mut self, container: &Link, near: &Link, plan: &Checked) {
+        let most = near.mtu.max(planned_mtu(plan).unwrap_or_default());
+        if plan.mtu.is_none() && container.mtu > most {
+            let what = format!("MTU of {} in the container", plan.container_interface);
+            self.differs(what, format!("at most {most}"), container.mtu);
+        }
+    }
+
+    /// What [`super::wire`] switches on and others may have switched off.
+    fn forwarding(&mut self, plan: &Checked) {
+        for switch in forwarding_for(plan) {
+            self.compare(switch.name(), "1", switch.get().as_deref().unwrap_or("none"));
+        }
+    }
+
     fn peer(&mut self, end: &Link, expected: (Option<u32>, Option<i32>), plan: &Checked) {
         if (end.peer, end.peer_namespace) != expected {
             let what = format!("peer of host interface {}", plan.host_interface);
@@ -184,13 +204,27 @@ impl Report {
         }
     }
 
-    fn bridge(&mut self, plan: &Bridge, found: Option<(Link, Vec<address::Found>)>, port: &Link) {
+    fn bridge(
+        &mut self,
+        plan: &Bridge,
+        found: Option<(Link, Vec<address::Found>)>,
+        port: &Link,
+        (hairpin, isolated): (bool, bool),
+    ) {
         let name = format!("bridge {}", plan.name);
         let Some((bridge, addresses)) = found else { return self.missing(name) };
         self.compare(format!("type of {name}"), "bridge", bridge.kind.as_deref().unwrap_or("hardware"));
         self.compare(format!("state of {name}"), state(true), state(bridge.up));
         if plan.promiscuous && !bridge.promiscuous {
             self.differs(format!("promiscuous mode of {name}"), "on", "off");
+        }
+        if let Some(mtu) = plan.mtu {
+            self.compare(format!("MTU of {name}"), mtu, bridge.mtu);
+        }
+        // Which of those it is depends on the plan by which it was made: another network's, perhaps.
+        if bridge.group == marks::GROUP && !is_podwires(bridge.hardware_address()) {
+            let expected = format!("{}, or another of podwire's", bridge_mac(plan));
+            self.differs(format!("hardware address of {name}"), expected, bridge.hardware_address());
         }
         for planned in &plan.addresses {
             self.address(*planned, &addresses, &name);
@@ -201,6 +235,12 @@ impl Report {
         if port.master != Some(bridge.index) {
             let found = port.master.map_or("none".to_owned(), |index| format!("interface number {index}"));
             self.differs(format!("bridge of host interface {}", port.name), &plan.name, found);
+            return;
+        }
+        for (option, planned, found) in
+            [("hairpin mode", hairpin, port.hairpin), ("isolation", isolated, port.isolated)]
+        {
+            self.compare(format!("{option} of host interface {}", port.name), on(planned), on(found));
         }
     }
 
@@ -238,6 +278,18 @@ impl Report {
             self.missing(format!("route {planned} {place}"));
         }
     }
+}
+
+/// Of the host's end; none: as the bridge had it.
+fn planned_mtu(plan: &Checked) -> Option<u32> {
+    plan.mtu.or(match &plan.wiring {
+        Wiring::Bridge { bridge, .. } => bridge.mtu,
+        Wiring::Routed => Some(DEFAULT_MTU),
+    })
+}
+
+fn on(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
 }
 
 fn state(up: bool) -> &'static str {

@@ -138,6 +138,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is set up.
     pub up: bool,
+    /// Whether it can send and receive.
+    pub running: bool,
     /// The index of the bridge of which it is a port.
     pub master: Option<u32>,
     /// The index of a veth's peer, in the peer's namespace.
@@ -152,6 +154,10 @@ pub struct Link {
     pub has_ipv6: bool,
     /// Whether somebody set it to take in frames for whatever hardware address.
     pub promiscuous: bool,
+    /// Whether it is a bridge's port by which a frame may leave that came in by it.
+    pub hairpin: bool,
+    /// Whether it is a bridge's port that is kept apart from other such.
+    pub isolated: bool,
     /// Whether it is a bridge that filters by VLAN.
     pub vlan_filtering: bool,
 }
@@ -186,7 +192,8 @@ impl Link {
         let header = LinkHeader::parse(body)?;
         let is = |flag| header.flags.contains(flag);
         let (up, promiscuous) = (is(LinkFlags::Up), is(LinkFlags::Promisc));
-        let mut link = Self { index: header.index, up, promiscuous, ..Self::default() };
+        let running = is(LinkFlags::Running);
+        let mut link = Self { index: header.index, up, running, promiscuous, ..Self::default() };
         for attribute in NlasIterator::new(&body[LINK_HEADER..]) {
             link.take(&attribute?)?;
         }
@@ -218,6 +225,15 @@ impl Link {
         {
             let filtering = attribute(data.value(), IFLA_BR_VLAN_FILTERING)?;
             self.vlan_filtering = filtering.is_some_and(|filtering| filtering.value() != [0]);
+        }
+        let kind =
+            attribute(info, IFLA_INFO_SLAVE_KIND)?.map(|kind| parse_string(kind.value())).transpose()?;
+        if kind.as_deref() == Some("bridge")
+            && let Some(data) = attribute(info, IFLA_INFO_SLAVE_DATA)?
+        {
+            let is_on =
+                |option| attribute(data.value(), option).map(|it| it.is_some_and(|it| it.value() != [0]));
+            (self.hairpin, self.isolated) = (is_on(IFLA_BRPORT_MODE)?, is_on(IFLA_BRPORT_ISOLATED)?);
         }
         Ok(())
     }
@@ -253,7 +269,11 @@ const IFLA_GROUP: u16 = 27;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 const AF_INET6: u16 = 10;
 const IFLA_INET6_CONF: u16 = 2;
 /// Of linux/ipv6.h.

@@ -193,8 +193,14 @@ impl Comparison {
             let ours = found.ours && !wanted.contains(&found.prefix);
             ours || is_in_the_way(planned, &found.prefix)
         };
+        let (kept, stale): (Vec<&address::Found>, Vec<&address::Found>) =
+            found.iter().filter(stale).partition(|found| planned.kept.contains(&found.prefix.addr()));
+        self.conflicts.extend(kept.iter().map(|found| {
+            let bridge = name.clone();
+            Error::NodeAddressInTheWay { bridge, address: found.prefix }
+        }));
         // First, for with an IPv4 address go the later ones of its link.
-        let stale = found.iter().filter(stale);
+        let stale = stale.into_iter();
         self.changes.extend(stale.map(|found| Change::AddressRemoved(name.clone(), found.prefix)));
         let missing = wanted.iter().filter(|prefix| !found.iter().any(|found| found.prefix == **prefix));
         self.changes.extend(missing.map(|prefix| Change::AddressAdded(name.clone(), *prefix)));

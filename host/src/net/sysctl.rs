@@ -8,6 +8,8 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{retry_on_intr, write};
 
 use super::Error;
+use crate::plan::Checked;
+use crate::plan::derived::forwarded;
 use crate::state;
 
 /// The families of addresses that something concerns.
@@ -78,6 +80,11 @@ impl Sysctl {
     pub fn name(&self) -> String {
         self.path.trim_start_matches("/proc/sys/").replace('/', ".")
     }
+}
+
+/// The switches that a wired pod needs to be on.
+pub(super) fn forwarding_for(plan: &Checked) -> Vec<Sysctl> {
+    forwarding(Families::of(forwarded(plan)))
 }
 
 /// The switches that have packets forwarded between interfaces.

@@ -10,10 +10,9 @@ use netlink_packet_route::RouteNetlinkMessage;
 use rustix::io::Errno;
 
 use crate::names::{InterfaceName, MacAddress};
-use crate::plan::derived::routed_addresses;
+use crate::plan::derived::{forwarded, routed_addresses};
 use crate::plan::{Checked, Wiring};
 
-use super::bridge::Vlans;
 use super::link::{self, Interface, Link, Veth};
 use super::namespace::Namespace;
 use super::route::{self, Hop, Route};
@@ -47,7 +46,9 @@ pub struct WiredBridge {
 /// Wires a pod. The calling thread is in the node's network namespace.
 ///
 /// If it fails, the veth and the pod's rules are gone again, and forwarding is as it was. A bridge that was made for
-/// it stays: it is the node's, and other pods may be its ports already. So do the node's rules.
+/// it stays: it is the node's, and other pods may be its ports already. So do the node's rules, and what a bridge that
+/// was there has been given: addresses, its link set up. Nothing is taken from such a bridge, nor its MTU or modes
+/// changed, before the pod's interface has all that it needs.
 pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     let mut host = Socket::route()?;
     // The kernel would say so too, but only after the bridge was given an address.
@@ -64,16 +65,14 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
 }
 
 fn link_up(host: &mut Socket, pod: &Namespace, plan: &Checked, found: Found) -> Result<Wired, Error> {
-    let Prepared { wired, bridge, before } = prepare(host, pod, plan, found)?;
-    let master = bridge.as_ref().map(|bridge| bridge.index);
-    let index = create_veth(host, pod, plan, wired.mtu, master, before)?;
+    let prepared = prepare(host, pod, plan, found)?;
+    let index = create_veth(host, pod, plan, &prepared)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
-    let connected = connect(host, end, pod, plan, (bridge.as_ref(), wired.mtu));
-    connected.map_err(|error| undo(host, end, plan, error))?;
-    if let Some(bridge) = master {
-        announcement::send(bridge, plan);
+    connect(host, end, pod, plan, &prepared).map_err(|error| undo(host, end, plan, error))?;
+    if let Some(bridge) = &prepared.bridge {
+        announcement::send(bridge.index, plan);
     }
-    Ok(wired)
+    Ok(prepared.wired)
 }
 
 /// What is there before anything is done.
@@ -121,55 +120,65 @@ struct Prepared {
     bridge: Option<Link>,
     /// What gives the bridge what it lacks.
     before: Vec<Request>,
+    /// The same, where others would miss what the bridge had.
+    after: Vec<Request>,
+}
+
+impl Prepared {
+    fn without_bridge(mtu: u32) -> Self {
+        let wired = Wired { mtu, bridge: None };
+        Self { wired, bridge: None, before: Vec::new(), after: Vec::new() }
+    }
 }
 
 fn prepare(host: &mut Socket, pod: &Namespace, plan: &Checked, before: Found) -> Result<Prepared, Error> {
     let Wiring::Bridge { bridge: planned, vlans, .. } = &plan.wiring else {
-        let wired = Wired { mtu: plan.mtu.unwrap_or(DEFAULT_MTU), bridge: None };
-        return Ok(Prepared { wired, bridge: None, before: Vec::new() });
+        return Ok(Prepared::without_bridge(plan.mtu.unwrap_or(DEFAULT_MTU)));
     };
-    let filters = if vlans.is_some() { Vlans::Filtered } else { Vlans::Ignored };
     let carried = before.bridge.as_ref().map(|bridge| before.carried_by(bridge.index)).unwrap_or_default();
+    let is_new = before.bridge.is_none();
     let found = match before.bridge {
         Some(found) => found,
         None => {
             // What the kernel would say of the veth: no bridge is made for one that cannot be.
             taken(host, pod, plan).map_or(Ok(()), Err)?;
-            bridge::create(host, planned, filters)?
+            bridge::create(host, planned, bridge::Vlans::needed(vlans.as_ref()))?
         }
     };
-    if filters == Vlans::Filtered {
-        bridge::filter_by_vlan(host, &found, planned)?;
-    }
     let mac = found.hardware_address();
-    let mut before = bridge::settle(&found, planned)?;
-    before.extend(bridge::clear(host, &found, planned)?);
-    before.extend(bridge::ensure_addresses(found.interface(), mac, planned, &carried));
-    before.extend(neighbour::correct(found.interface(), plan));
+    let cleared = bridge::clear(host, &found, planned)?;
+    let alters = !is_new && (!cleared.is_empty() || bridge::Lacks::of(&found, planned).alters());
+    let mut requests = bridge::settle(&found, planned)?;
+    requests.extend(cleared);
+    requests.extend(bridge::ensure_addresses(found.interface(), mac, planned, &carried));
+    requests.extend(neighbour::correct(found.interface(), plan));
+    let (before, after) = if alters {
+        (bridge::ensure_link_local(found.interface(), mac, planned).into_iter().collect(), requests)
+    } else {
+        (requests, Vec::new())
+    };
     let mtu = planned.mtu.unwrap_or(found.mtu);
     let bridge = WiredBridge { name: planned.name.clone(), mac, mtu };
     let wired = Wired { mtu: plan.mtu.unwrap_or(mtu), bridge: Some(bridge) };
-    Ok(Prepared { wired, bridge: Some(found), before })
+    Ok(Prepared { wired, bridge: Some(found), before, after })
 }
 
-/// Has the veth made together with the requests `before` it, and returns the host end's index.
+/// Has the veth made together with the requests before it, and returns the host end's index.
 fn create_veth(
     host: &mut Socket,
     pod: &Namespace,
     plan: &Checked,
-    mtu: u32,
-    master: Option<u32>,
-    before: Vec<Request>,
+    prepared: &Prepared,
 ) -> Result<u32, Error> {
     let veth = Veth {
         near: &plan.host_interface,
         near_mac: Some(plan.host_mac),
         far: &plan.container_interface,
         far_mac: Some(plan.mac),
-        mtu,
-        master,
+        mtu: prepared.wired.mtu,
+        master: prepared.bridge.as_ref().map(|bridge| bridge.index),
     };
-    let mut requests = before;
+    let mut requests = prepared.before.clone();
     let last = requests.len();
     requests.push(link::create_veth(&veth, pod.as_fd()));
     let mut refused = host.attempt(&requests)?;
@@ -211,19 +220,23 @@ fn connect(
     end: Interface<'_>,
     pod: &Namespace,
     plan: &Checked,
-    (before, mtu): (Option<&Link>, u32),
+    prepared: &Prepared,
 ) -> Result<(), Error> {
-    if let (Some(before), Wiring::Bridge { bridge, .. }) = (before, &plan.wiring) {
+    if let (Some(before), Wiring::Bridge { bridge, vlans, .. }) = (&prepared.bridge, &plan.wiring) {
         bridge::keep_address(host, before, bridge)?;
+        if vlans.is_some() {
+            bridge::filter_by_vlan(host, before, bridge)?;
+        }
     }
     let mut requests = match &plan.traffic.bandwidth {
-        Some(bandwidth) => shaping::requests(host, end, bandwidth, mtu)?,
+        Some(bandwidth) => shaping::requests(host, end, bandwidth, prepared.wired.mtu)?,
         None => Vec::new(),
     };
     requests.extend(host_requests(host, end, plan)?);
     host.apply(&requests)?;
     pod.run(|| configure_container(plan))??;
     rules::serve_loopback(plan)?;
+    host.apply(&prepared.after)?;
     finish(host, end, plan)
 }
 
@@ -260,7 +273,7 @@ impl NetlinkSerializable for Last {
 fn finish(host: &mut Socket, end: Interface<'_>, plan: &Checked) -> Result<(), Error> {
     let carrier = (!plan.interface_down).then(|| Last::Carrier(carrier::question(end)));
     let waits = carrier.is_some();
-    let families = families(plan);
+    let families = Families::of(forwarded(plan));
     let questions: Vec<_> =
         carrier.into_iter().chain(forwarding::questions(families).map(Last::Forwarding)).collect();
     let mut asked = host.ask(&questions)?..;

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
 use super::limits;
+use super::wishes::Wishes;
 use super::{
     AddPlan, AddRequest, Address, Bridge, Checked, Dns, Masquerade, NextHop, Node, NodePlan, NodeRequest,
     NodeRoute, PortVlans, Route, Traffic, Wiring,
@@ -29,11 +30,15 @@ pub struct Violation {
     pub rule: String,
 }
 
-fn violation(field: impl Into<String>, value: impl ToString, rule: impl Into<String>) -> Violation {
+pub(super) fn violation(
+    field: impl Into<String>,
+    value: impl ToString,
+    rule: impl Into<String>,
+) -> Violation {
     Violation { field: field.into(), value: value.to_string(), rule: rule.into() }
 }
 
-type Outcome<T = ()> = Result<T, Violation>;
+pub(super) type Outcome<T = ()> = Result<T, Violation>;
 
 /// Checks what a policy proposes for an ADD, and fills in what it left to the host.
 pub fn add(request: &AddRequest, plan: AddPlan) -> Outcome<Checked> {
@@ -162,6 +167,9 @@ fn wiring(request: &AddRequest, wiring: Wiring<String>) -> Outcome<Wiring> {
         return Err(violation("wiring.hairpin", hairpin, rule));
     }
     bridge.operators = request.operators_bridge.as_ref() == Some(&bridge.name);
+    if bridge.operators {
+        Wishes::of(&request.config).cover(&bridge)?;
+    }
     if let Some(vlans) = &vlans {
         port_vlans(vlans)?;
     }
@@ -223,7 +231,8 @@ fn bridge(field: &str, node: &Node, bridge: Bridge<String>) -> Outcome<Bridge> {
     }
     mtu(&format!("{field}.mtu"), bridge.mtu, bridge.addresses.iter().any(is_ipv6))?;
     let Bridge { addresses, mtu, promiscuous, exclusive, .. } = bridge;
-    Ok(Bridge { name, addresses, mtu, promiscuous, exclusive, operators: false })
+    let kept = if exclusive { node.addresses.clone() } else { Vec::new() };
+    Ok(Bridge { name, addresses, mtu, promiscuous, exclusive, kept, operators: false })
 }
 
 fn is_ipv6(prefix: &IpNet) -> bool {

@@ -400,6 +400,49 @@ fn addresses_lie_in_the_ranges_of_the_configuration() {
     assert_eq!(with(vec![elsewhere, here]), Ok(()), "first and last are of the range");
 }
 
+#[test]
+fn a_policy_changes_the_operators_bridge_as_the_operator_asks_and_no_further() {
+    let with = |config: &str, change: fn(&mut Bridge<String>)| {
+        let mut plan = lecture();
+        change(bridge_of(&mut plan));
+        if let Wiring::Bridge { hairpin, .. } = &mut plan.wiring {
+            *hairpin = false;
+        }
+        let operators_bridge = Some("cni0".parse().expect("a name"));
+        let request = AddRequest { operators_bridge, config: config.into(), ..request() };
+        add(&request, plan).map_err(|violation| violation.to_string())
+    };
+    type Change = fn(&mut Bridge<String>);
+    let cases: [(&str, Change, &str); 3] = [
+        (r#"{"forceAddress": true}"#, |bridge| bridge.exclusive = true, "wiring.bridge.exclusive is true"),
+        (r#"{"promiscMode": true}"#, |bridge| bridge.promiscuous = true, "wiring.bridge.promiscuous is true"),
+        (
+            r#"{"mtu": 1400, "promiscMode": null}"#,
+            |bridge| bridge.mtu = Some(1400),
+            "wiring.bridge.mtu is 1400",
+        ),
+    ];
+    for (asked, change, refused) in cases {
+        with(asked, change).expect("the operator asks");
+        for other in ["{}", "", r#"{"forceAddress": false, "promiscMode": false, "mtu": 1300}"#] {
+            let refusal = with(other, change).expect_err("nobody asked");
+            let rule = ", but bridge cni0 is the operator's, whose configuration has no \"";
+            assert!(refusal.starts_with(&format!("{refused}{rule}")), "{refusal}");
+        }
+    }
+    with("{}", |_| ()).expect("it is used as it is");
+}
+
+#[test]
+fn an_exclusive_bridge_is_told_which_addresses_are_the_nodes() {
+    let mut plan = lecture();
+    bridge_of(&mut plan).exclusive = true;
+    let Wiring::Bridge { bridge, .. } = add(&request(), plan).expect("keeps every rule").wiring else {
+        panic!("the lecture has a bridge")
+    };
+    assert_eq!(bridge.kept, request().node.addresses);
+}
+
 /// What the operator says of a bridge, no policy can.
 #[test]
 fn only_the_bridge_that_the_operator_named_is_the_operators() {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::{IpNet, Ipv6Net};
 use sha2::{Digest as _, Sha256};
 
-use super::{Bridge, Checked};
+use super::{Bridge, Checked, Wiring};
 use crate::names::MacAddress;
 
 /// A bridge's hardware address: the same whenever and by whomever the bridge is made, for pods keep it in
@@ -16,6 +16,11 @@ pub fn bridge_mac(bridge: &Bridge) -> MacAddress {
         Some(IpNet::V4(prefix)) => prefix.addr().octets(),
         _ => digest(bridge),
     })
+}
+
+/// Whether a hardware address is of those that podwire gives.
+pub fn is_podwires(mac: MacAddress) -> bool {
+    mac.0[..2] == by_address([0; 4]).0[..2]
 }
 
 /// Locally administered, and what a pod has by its IPv4 address if nobody chooses another.
@@ -58,6 +63,17 @@ pub fn routed_addresses(plan: &Checked) -> Vec<IpNet> {
         addresses.push(link_local(plan.host_mac));
     }
     addresses
+}
+
+/// Prefixes of the families of which the node forwards for the pod: those for which it is the pod's gateway.
+pub fn forwarded(plan: &Checked) -> impl Iterator<Item = &IpNet> + Clone {
+    let is_gateway = move |prefix: &&IpNet| match &plan.wiring {
+        Wiring::Bridge { bridge, .. } => {
+            bridge.addresses.iter().any(|own| own.addr().is_ipv4() == prefix.addr().is_ipv4())
+        }
+        Wiring::Routed => true,
+    };
+    plan.addresses.iter().map(|address| &address.prefix).filter(is_gateway)
 }
 
 /// A link-local prefix leads to the pod's own link-local address; other gateways stand for themselves.
@@ -156,6 +172,20 @@ mod tests {
         assert!(!is_in_the_way(&of_one_family, &"10.244.1.2/24".parse().expect("valid")));
         let everything = Bridge { exclusive: true, ..bridge("cni0", &["::1/0"]) };
         assert!(!is_in_the_way(&everything, &"fe80::1/64".parse().expect("valid")), "the kernel's own");
+    }
+
+    #[test]
+    fn the_node_forwards_for_those_whose_gateway_it_is() {
+        let mut plan = crate::plan::check::add(&request(), lecture()).expect("keeps every rule");
+        let six = "fd00:1::2/64".parse().expect("valid");
+        plan.addresses.push(crate::plan::Address { prefix: six, gateway: None });
+        let families = |plan: &Checked| forwarded(plan).map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(families(&plan), ["10.244.1.2/24"], "the bridge has no address of IPv6");
+        let Wiring::Bridge { bridge, .. } = &mut plan.wiring else { panic!("the lecture has a bridge") };
+        bridge.addresses.clear();
+        assert_eq!(families(&plan), [""; 0]);
+        plan.wiring = Wiring::Routed;
+        assert_eq!(families(&plan).len(), 2);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod marks;
 pub mod script;
 mod traffic;
+mod wishes;
 
 use std::net::IpAddr;
 
@@ -159,6 +160,9 @@ pub struct Bridge<Name = InterfaceName> {
     /// Loses other addresses that stand in the way of these.
     #[serde(default)]
     pub exclusive: bool,
+    /// The node's own addresses, which an exclusive bridge never loses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<IpAddr>,
     /// The operator named it for this network: podwire may use it, whoever made it.
     #[serde(default)]
     pub operators: bool,
@@ -167,7 +171,8 @@ pub struct Bridge<Name = InterfaceName> {
 impl<Name> Bridge<Name> {
     /// One that is as the kernel makes it.
     pub fn plain(name: Name, addresses: Vec<IpNet>) -> Self {
-        Self { name, addresses, mtu: None, promiscuous: false, exclusive: false, operators: false }
+        let (promiscuous, exclusive, operators) = (false, false, false);
+        Self { name, addresses, mtu: None, promiscuous, exclusive, kept: Vec::new(), operators }
     }
 }
 

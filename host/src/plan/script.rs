@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::derived::{bridge_addresses, bridge_mac, has_ipv6, newly_paired, routed_addresses};
+use super::derived::{bridge_addresses, bridge_mac, forwarded, has_ipv6, newly_paired, routed_addresses};
 use super::marks::{ALIAS, GROUP, PROTOCOL};
 use super::{
     Address, Bridge, Checked, Dns, Masquerade, NextHop, NodePlan, NodeRoute, PortVlans, Rate, Route, Traffic,
@@ -25,7 +25,7 @@ pub fn add(plan: &Checked) -> String {
     let mut script = Script::new();
     script.line(format_args!("NETNS=${{1:?name of a network namespace}}"));
     script.note("the node");
-    script.forwarding(plan.addresses.iter().map(|a| &a.prefix));
+    script.forwarding(forwarded(plan));
     if let Wiring::Bridge { bridge, vlans, .. } = &plan.wiring {
         script.bridge(bridge);
         if vlans.is_some() {
@@ -116,20 +116,23 @@ impl Script {
     fn clear(&mut self, bridge: &Bridge) {
         let (v4, v6): (Vec<&IpNet>, Vec<&IpNet>) = bridge.addresses.iter().partition(|a| a.addr().is_ipv4());
         if !v4.is_empty() {
-            self.clear_all_but(&v4, "inet", "-4", &bridge.name);
+            self.clear_all_but(&v4, "inet", "-4", bridge);
         }
         for address in &v6 {
             let which = format!("-6 to {} scope global", address.trunc());
-            self.clear_all_but(&v6, "inet6", &which, &bridge.name);
+            self.clear_all_but(&v6, "inet6", &which, bridge);
         }
     }
 
-    fn clear_all_but(&mut self, kept: &[&IpNet], family: &str, which: &str, bridge: &InterfaceName) {
+    fn clear_all_but(&mut self, kept: &[&IpNet], family: &str, which: &str, bridge: &Bridge) {
+        let of_family = bridge.kept.iter().filter(|address| address.is_ipv4() == (family == "inet"));
+        let of_node: String = of_family.map(|address| format!(" -e ' {address}/'")).collect();
+        let of_node = if of_node.is_empty() { of_node } else { format!(" grep -vF{of_node} |") };
         let kept = kept.iter().map(|address| format!(" -e '{family} {address}'")).collect::<String>();
         let (version, which) = which.split_at(2);
-        let name = name(bridge);
+        let name = name(&bridge.name);
         self.line(format_args!(
-            "ip {version} -o address show dev {name}{which} | grep -o '{family} [^ ]*' | grep -vxF{kept} |"
+            "ip {version} -o address show dev {name}{which} | grep -o '{family} [^ ]*' | grep -vxF{kept} |{of_node}"
         ));
         self.line(format_args!("    while read -r _ other; do ip address del \"$other\" dev {name}; done"));
     }

@@ -134,6 +134,7 @@ fn bridge(field: Field<'_>, bridge: wit::Bridge) -> Outcome<plan::Bridge<String>
         mtu: bridge.mtu,
         promiscuous: bridge.promiscuous,
         exclusive: bridge.exclusive,
+        kept: Vec::new(),
         operators: false,
     })
 }

@@ -83,6 +83,31 @@ fn check_notices_that_the_port_left_its_bridge() {
     bench.plugin.check(&network.after(&result), &pod).error();
 }
 
+/// None of which the reference plugin looks at.
+#[test]
+fn check_notices_what_keeps_packets_from_the_pod() {
+    for harm in [
+        "ip link set PORT mtu 1300",
+        "ip link set cni0 address 02:00:00:00:00:99",
+        "ip link set PORT type bridge_slave hairpin off",
+        "ip link set PORT type bridge_slave isolated on",
+        "sysctl -qw net.ipv4.ip_forward=0",
+    ] {
+        let Some(bench) = Bench::new() else { return };
+        if bench.plugin.is_reference() {
+            return;
+        }
+        let network = Network::new("1.0.0", &[V4]);
+        let (pod, result) = bench.wired(&network, "a");
+        let network = network.after(&result);
+        bench.plugin.check(&network, &pod).done();
+        let port = kernel::links().into_iter().find(|link| link.master == "cni0").expect("the pod's port");
+        let (program, arguments) = harm.split_once(' ').expect("a command");
+        kernel::run(program, &arguments.replace("PORT", &port.name));
+        bench.plugin.check(&network, &pod).error();
+    }
+}
+
 #[test]
 fn check_notices_that_the_lease_is_gone() {
     let Some(bench) = Bench::new() else { return };

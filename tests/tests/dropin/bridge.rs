@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use podwire_tests::{Pod, assert_reaches, kernel};
+use podwire_tests::{Node, Pod, assert_reaches, kernel};
 use serde_json::{Value, json};
 
 use crate::{address, alone, bridge, with_each};
@@ -14,6 +14,17 @@ fn a_gateway_is_on_the_bridge_only_if_asked_for() {
             let result = alone(node, bridge(kind, &json!({ "isGateway": asked }))).add(&node.pod("a"));
             assert_eq!(kernel::addresses_of("br0"), expected, "{kind}");
             assert_eq!(result["ips"][0]["gateway"], "10.88.0.1");
+        });
+    }
+}
+
+#[test]
+fn the_node_forwards_only_as_a_gateway() {
+    for asked in [false, true] {
+        with_each(|node, kind| {
+            alone(node, bridge(kind, &json!({ "isGateway": asked }))).add(&node.pod("a"));
+            let forwards = kernel::run("sysctl", "-n net.ipv4.ip_forward");
+            assert_eq!(forwards.trim() == "1", asked, "{kind}");
         });
     }
 }
@@ -249,4 +260,21 @@ fn an_old_address_gives_way_if_forced() {
         alone(node, bridge(kind, &json!({ "forceAddress": true }))).add(&node.pod("a"));
         assert_eq!(kernel::addresses_of("br0"), ["10.88.0.1/24".parse().expect("valid")], "{kind}");
     });
+}
+
+#[test]
+fn an_attachment_that_fails_costs_the_bridge_nothing() {
+    let Some(node) = Node::enter() else { return };
+    kernel::ip("link add br0 type bridge");
+    kernel::ip("link set br0 up");
+    kernel::ip("address add 10.77.0.1/24 dev br0");
+    let pod = node.pod("a");
+    pod.namespace.run(|| kernel::ip("link add eth0 type veth peer name x"));
+    let keys = json!({ "forceAddress": true, "promiscMode": true, "mtu": 1300 });
+    let error = alone(&node, bridge("podwire", &keys)).try_add(&pod).expect_err("eth0 is taken").error();
+    assert!(error.message.contains("eth0"), "{}", error.message);
+    assert_eq!(kernel::addresses_of("br0"), ["10.77.0.1/24".parse().expect("valid")]);
+    let bridge = kernel::json("link show dev br0").remove(0);
+    assert_eq!(bridge["mtu"], 1500);
+    assert!(!bridge["flags"].to_string().contains("PROMISC"), "{bridge}");
 }

@@ -4,8 +4,8 @@ use super::super::Error;
 use super::super::inspect::Difference;
 use super::super::netfilter::GENERIC_HEADER;
 use super::super::socket::Socket;
-use super::table::{Chain, Definition, Element, Family, chain_of};
-use super::{Part, TABLE, Wanted, find, mapping, parts, wanted};
+use super::table::{Chain, Definition, Element, Family, FoundRule, found_rule};
+use super::{Part, TABLE, Wanted, find, loopback, mapping, parts, wanted};
 use crate::plan::Checked;
 
 /// How the node differs from what [`super::apply`] made of a plan; empty if it does not.
@@ -24,21 +24,31 @@ pub fn inspect(plan: &Checked) -> Result<Vec<Difference>, Error> {
         differences.extend(difference(element, found));
     }
     socket.close_unattended();
+    differences.extend(loopback::inspect(plan));
     Ok(differences)
 }
 
-/// Chains to whose rules somebody has added, or from which somebody has taken.
+/// Chains to whose rules somebody has added, from which somebody has taken, or where another stands in one's place.
 fn rules(socket: &mut Socket, definition: &Definition) -> Result<Vec<Difference>, Error> {
-    let chain = |body: &[u8]| Ok(chain_of(body.get(GENERIC_HEADER..).unwrap_or_default()));
-    let found = socket.dump(&definition.family.list_rules(), "nftables rules", chain)?;
-    let count = |chain: &Chain| found.iter().filter(|name| **name == chain.name).count();
-    let differing = definition.chains.iter().filter(|chain| count(chain) != chain.rules.len());
-    Ok(differing.map(|chain| rules_difference(definition.family, chain, count(chain))).collect())
+    let rule = |body: &[u8]| Ok(found_rule(body.get(GENERIC_HEADER..).unwrap_or_default()));
+    let found = socket.dump(&definition.family.list_rules(), "nftables rules", rule)?;
+    let differing = definition.chains.iter().filter_map(|chain| {
+        let of_chain: Vec<&FoundRule> = found.iter().filter(|rule| rule.chain == chain.name).collect();
+        rules_difference(definition.family, chain, &of_chain)
+    });
+    Ok(differing.collect())
 }
 
-fn rules_difference(family: Family, chain: &Chain, found: usize) -> Difference {
+fn rules_difference(family: Family, chain: &Chain, found: &[&FoundRule]) -> Option<Difference> {
     let what = format!("rules of the nftables chain {} {TABLE} {}", family.name(), chain.name);
-    Difference { what, expected: chain.rules.len().to_string(), found: found.to_string() }
+    if found.len() != chain.rules.len() {
+        let (expected, found) = (chain.rules.len().to_string(), found.len().to_string());
+        return Some(Difference { what, expected, found });
+    }
+    let mut pairs = chain.rules.iter().zip(found);
+    let other = pairs.position(|(rule, found)| rule.user_data() != found.user_data)?;
+    let found = format!("another as number {}", other + 1);
+    Some(Difference { what, expected: "podwire's own".to_owned(), found })
 }
 
 fn difference(element: &Element, found: Option<Option<Vec<u8>>>) -> Option<Difference> {

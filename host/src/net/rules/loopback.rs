@@ -5,8 +5,10 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use super::super::Error;
+use super::super::inspect::Difference;
 use super::super::netfilter::Attributes;
 use super::super::socket::{Request, Socket};
+use super::super::sysctl::Sysctl;
 use crate::names::InterfaceName;
 use crate::plan::{Checked, PortMapping, Wiring};
 
@@ -22,7 +24,7 @@ const ROUTE_LOCALNET: u16 = 26;
 /// rules that [`super::apply`] makes, which therefore goes first. To be called once the interface is there. Of IPv6's
 /// ::1, the kernel has no such switch.
 pub fn serve_loopback(plan: &Checked) -> Result<(), Error> {
-    if !plan.traffic.port_mappings.iter().any(is_on_loopback) {
+    if !is_served(plan) {
         return Ok(());
     }
     let interface = leading_to_pod(plan);
@@ -30,6 +32,19 @@ pub fn serve_loopback(plan: &Checked) -> Result<(), Error> {
     let index =
         socket.index_of(interface.as_str())?.ok_or_else(|| Error::InterfaceGone(interface.clone()))?;
     socket.apply(&[route_localnet(index, interface)])
+}
+
+/// What keeps the node's processes from a plan's ports at 127.0.0.1. That there is no interface, others say.
+pub(super) fn inspect(plan: &Checked) -> Option<Difference> {
+    let switch = |interface: &str| Sysctl::of_interface("ipv4", interface, "route_localnet");
+    let own = switch(leading_to_pod(plan).as_str());
+    let found = own.get().filter(|value| is_served(plan) && value != "1")?;
+    let for_all = switch("all").get().as_deref() == Some("1");
+    (!for_all).then(|| Difference { what: own.name(), expected: "1".to_owned(), found })
+}
+
+fn is_served(plan: &Checked) -> bool {
+    plan.traffic.port_mappings.iter().any(is_on_loopback)
 }
 
 fn is_on_loopback(mapping: &PortMapping) -> bool {

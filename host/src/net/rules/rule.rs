@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
 
 use super::super::netfilter::Attributes;
 use super::field::{Field, expression, width};
@@ -56,6 +57,9 @@ const NFTA_MASQ_FLAGS: u16 = 1;
 /// `NF_NAT_RANGE_PROTO_RANDOM_FULLY` of linux/netfilter/nf_nat.h.
 const RANDOM_PORTS: u32 = 1 << 4;
 
+/// Of libnftnl/udata.h: before it stand its number and its length.
+const NFTNL_UDATA_RULE_COMMENT: u8 = 0;
+
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict<'a> {
@@ -85,6 +89,17 @@ pub(super) struct Rule {
 impl Rule {
     pub(super) fn new() -> Self {
         Self::default()
+    }
+
+    /// A comment that tells it from another in its place. A kernel gives expressions back in its own way, and nft(8)
+    /// restores them in another; a comment both keep as it is.
+    pub(super) fn user_data(&self) -> Vec<u8> {
+        let mut comment = b"podwire ".to_vec();
+        for byte in &Sha256::digest(self.expressions.clone().into_bytes())[..4] {
+            comment.extend(format!("{byte:02x}").into_bytes());
+        }
+        comment.push(0);
+        [&[NFTNL_UDATA_RULE_COMMENT, comment.len() as u8], comment.as_slice()].concat()
     }
 
     /// As a rule's `NFTA_RULE_EXPRESSIONS`.

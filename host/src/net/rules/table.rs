@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use rustix::io::Errno;
 
-use super::super::netfilter::{Attributes, Message, NFTABLES, nested, text};
+use super::super::netfilter::{Attributes, Message, NFTABLES, attribute, nested, text};
 use super::super::socket::Request;
 use super::TABLE;
 use super::field::{Field, data_type, width};
@@ -36,6 +36,7 @@ const NF_ACCEPT: u32 = 1;
 const NFTA_RULE_TABLE: u16 = 1;
 const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_USERDATA: u16 = 7;
 const NFTA_SET_TABLE: u16 = 1;
 const NFTA_SET_NAME: u16 = 2;
 const NFTA_SET_FLAGS: u16 = 3;
@@ -173,7 +174,9 @@ impl Chain {
 
 fn append(family: Family, chain: &str, rule: Rule) -> Request<Message> {
     let attributes = Attributes::default().text(NFTA_RULE_TABLE, TABLE).text(NFTA_RULE_CHAIN, chain);
+    let user_data = rule.user_data();
     let attributes = attributes.nested(NFTA_RULE_EXPRESSIONS, rule.into_expressions());
+    let attributes = attributes.bytes(NFTA_RULE_USERDATA, &user_data);
     let step = format!("add a rule to the nftables chain {} {TABLE} {chain}", family.name());
     Request::new(family.message(NFT_MSG_NEWRULE, attributes), NLM_F_CREATE | NLM_F_APPEND, step)
 }
@@ -278,9 +281,19 @@ pub(super) fn data_of(attributes: &[u8]) -> Option<Vec<u8>> {
     nested(attributes, &path).map(<[u8]>::to_vec)
 }
 
-/// The chain of a rule in an answer to [`Family::list_rules`]. None if it is another table's, which older kernels list
-/// too.
-pub(super) fn chain_of(attributes: &[u8]) -> Option<String> {
+/// A rule in an answer to [`Family::list_rules`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FoundRule {
+    /// Its chain.
+    pub(super) chain: String,
+    /// Empty, if it is not podwire's.
+    pub(super) user_data: Vec<u8>,
+}
+
+/// None if it is another table's, which older kernels list too.
+pub(super) fn found_rule(attributes: &[u8]) -> Option<FoundRule> {
     let ours = text(attributes, NFTA_RULE_TABLE).as_deref() == Some(TABLE);
-    text(attributes, NFTA_RULE_CHAIN).filter(|_| ours)
+    let chain = text(attributes, NFTA_RULE_CHAIN).filter(|_| ours)?;
+    let user_data = attribute(attributes, NFTA_RULE_USERDATA).unwrap_or_default().to_vec();
+    Some(FoundRule { chain, user_data })
 }

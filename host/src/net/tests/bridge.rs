@@ -1,8 +1,9 @@
 use crate::plan::derived::bridge_mac;
 use crate::plan::marks::GROUP;
-use crate::plan::{PortVlans, Wiring};
+use crate::plan::{NodePlan, PortVlans, Wiring};
 
-use super::super::{Error, inspect, wire};
+use super::super::sysctl::Families;
+use super::super::{Error, inspect, node, wire};
 use super::*;
 
 const V4: &str = "10.244.1.0/24";
@@ -80,6 +81,64 @@ fn the_operators_bridge_is_used_as_it_is() {
         assert_eq!(inspect(&pod, &plan).expect("inspected"), []);
         assert_eq!(link_named("pw2").expect("made").mtu, 1420);
     });
+}
+
+#[test]
+fn no_bridge_loses_an_address_of_the_node() {
+    isolated(|| {
+        run("ip link add cni0 type bridge");
+        run("ip address add 192.168.1.11/24 dev cni0");
+        let mut plan = bridged(2, &[V4]);
+        let bridge = bridge_of(&mut plan);
+        (bridge.operators, bridge.exclusive) = (true, true);
+        bridge.kept = vec!["192.168.1.11".parse().expect("valid")];
+        let planned = NodePlan { bridges: vec![bridge.clone()], routes: vec![], extra: vec![] };
+        let expected = "bridge cni0 has 192.168.1.11/24, an address of the node itself, which would give way to the \
+                        pods' gateway (`forceAddress`): leave that out, or name another bridge";
+        assert_eq!(wire(&new_namespace(), &plan).expect_err("in the way").to_string(), expected);
+        let refused = node::apply(&planned, Families::default()).expect_err("in the way");
+        assert_eq!(refused.to_string(), expected);
+        assert_eq!(addresses_of("cni0"), ["192.168.1.11/24"]);
+        assert!(link_named("pw2").is_none());
+
+        bridge_of(&mut plan).exclusive = false;
+        let _pod = wired(&plan);
+        assert!(addresses_of("cni0").contains(&"192.168.1.11/24".to_owned()));
+    });
+}
+
+#[test]
+fn a_failed_wiring_takes_nothing_from_a_bridge_and_changes_nothing_of_it() {
+    let harms: [fn(&Namespace, &mut Checked); 2] = [
+        |pod, _| inside(pod, || run("ip link add eth0 type veth peer name far")),
+        |_, plan| plan.sysctls.push(("net/ipv4/no_such_setting".into(), "1".into())),
+    ];
+    for harm in harms {
+        isolated(|| {
+            run("ip link add cni0 type bridge");
+            // Else the kernel gives it an address of its own with its first port.
+            run("ip link set cni0 addrgenmode none");
+            run("ip link set cni0 up");
+            run("ip address add 10.77.0.1/24 dev cni0");
+            let pod = new_namespace();
+            let mut plan = bridged(2, &[V4]);
+            let bridge = bridge_of(&mut plan);
+            (bridge.operators, bridge.exclusive, bridge.promiscuous) = (true, true, true);
+            bridge.mtu = Some(1300);
+            let wanted = plan.clone();
+            harm(&pod, &mut plan);
+            wire(&pod, &plan).expect_err("spoiled");
+            let bridge = link_named("cni0").expect("there");
+            assert_eq!(addresses_of("cni0"), ["10.77.0.1/24"]);
+            assert_eq!((bridge.mtu, bridge.promiscuous), (1500, false));
+
+            let wired = super::wired(&wanted);
+            let bridge = link_named("cni0").expect("there");
+            assert_eq!((bridge.mtu, bridge.promiscuous), (1300, true));
+            assert_eq!(addresses_of("cni0"), ["10.244.1.1/24"]);
+            assert_eq!(inspect(&wired, &wanted).expect("inspected"), []);
+        });
+    }
 }
 
 #[test]

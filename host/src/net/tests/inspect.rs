@@ -1,4 +1,4 @@
-use crate::plan::Checked;
+use crate::plan::{Checked, PortMapping, Protocol, Wiring};
 
 use super::super::{inspect, wire};
 use super::*;
@@ -196,6 +196,75 @@ fn a_bridge_that_lost_what_the_plan_gave_it_is_named() {
     ] {
         isolated(|| assert_eq!(after(&plan, &[command], &[]), [expected], "{command}"));
     }
+}
+
+#[test]
+fn what_the_pods_frames_depend_on_is_compared() {
+    let mut plan = bridged(2, &["10.244.1.0/24"]);
+    plan.traffic.port_mappings =
+        vec![PortMapping { protocol: Protocol::Tcp, host_ip: None, host_port: 8080, container_port: 80 }];
+    let Wiring::Bridge { bridge, hairpin, isolated: apart, .. } = &mut plan.wiring else {
+        panic!("a bridge")
+    };
+    (bridge.mtu, *hairpin, *apart) = (Some(1400), true, true);
+    let without_mtu = {
+        let mut plan = plan.clone();
+        bridge_of(&mut plan).mtu = None;
+        plan
+    };
+    for (plan, on_node, in_container, expected) in [
+        (&plan, "ip link set pw2 mtu 1300", "true", "MTU of host interface pw2: expected 1400, found 1300"),
+        (
+            &plan,
+            "true",
+            "ip link set eth0 mtu 1401",
+            "MTU of eth0 in the container: expected at most 1400, found 1401",
+        ),
+        (
+            &without_mtu,
+            "ip link set pw2 mtu 1300",
+            "true",
+            "MTU of eth0 in the container: expected at most 1300, found 1500",
+        ),
+        (&plan, "ip link set cni0 mtu 1280", "true", "MTU of bridge cni0: expected 1400, found 1280"),
+        (
+            &plan,
+            "ip link set cni0 address 02:00:00:00:00:99",
+            "true",
+            "hardware address of bridge cni0: expected 0a:58:0a:f4:01:01, or another of podwire's, found \
+             02:00:00:00:00:99",
+        ),
+        (
+            &plan,
+            "ip link set pw2 type bridge_slave hairpin off",
+            "true",
+            "hairpin mode of host interface pw2: expected on, found off",
+        ),
+        (
+            &plan,
+            "ip link set pw2 type bridge_slave isolated off",
+            "true",
+            "isolation of host interface pw2: expected on, found off",
+        ),
+        (&plan, "sysctl -qw net.ipv4.ip_forward=0", "true", "net.ipv4.ip_forward: expected 1, found 0"),
+        (
+            &plan,
+            "sysctl -qw net.ipv4.conf.cni0.route_localnet=0",
+            "true",
+            "net.ipv4.conf.cni0.route_localnet: expected 1, found 0",
+        ),
+    ] {
+        isolated(|| assert_eq!(after(plan, &[on_node], &[in_container]), [expected], "{on_node}"));
+    }
+}
+
+#[test]
+fn a_shorter_packet_of_a_later_plugins_is_no_difference() {
+    isolated(|| {
+        let mut plan = bridged(2, &["10.244.1.0/24"]);
+        bridge_of(&mut plan).mtu = Some(1400);
+        assert_eq!(after(&plan, &[], &["ip link set eth0 mtu 1300"]), [""; 0]);
+    });
 }
 
 #[test]

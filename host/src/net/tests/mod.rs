@@ -3,6 +3,7 @@
 
 mod bridge;
 mod firewall;
+mod impairment;
 mod inspect;
 mod interface;
 mod namespace;

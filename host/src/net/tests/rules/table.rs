@@ -74,6 +74,24 @@ fn what_somebody_removed_is_missed_and_does_not_keep_the_rest() {
 }
 
 #[test]
+fn a_rule_in_anothers_place_is_missed() {
+    isolated(|| {
+        let mut plan = bridged(2, &["10.244.1.0/24"]);
+        plan.traffic.masquerade = except(&["10.244.0.0/16"]);
+        rules::apply(&plan).expect("applied");
+        let shown = output("nft -a list table inet podwire");
+        let last = shown.lines().rfind(|line| line.contains("masquerade fully-random")).expect("the rule");
+        let chain = shown.split_whitespace().skip_while(|word| *word != "chain").nth(1).expect("a name");
+        let handle = last.rsplit(' ').next().expect("a number");
+        run(&format!("nft replace rule inet podwire {chain} handle {handle} accept"));
+        let expected = format!(
+            "rules of the nftables chain inet podwire {chain}: expected podwire's own, found another as number 6"
+        );
+        assert_eq!(differences(&plan), [expected]);
+    });
+}
+
+#[test]
 fn a_port_that_leads_to_another_pod_meanwhile_stays() {
     isolated(|| {
         let (old, mut new) = (whole(2), whole(3));
