@@ -57,7 +57,7 @@ pub fn published_source(
     to: &Namespace,
     port: u16,
 ) -> io::Result<IpAddr> {
-    let listener = to.run(|| TcpListener::bind((unspecified(target.ip()), port)))?;
+    let listener = to.run(|| listen(SocketAddr::new(unspecified(target.ip()), port)))?;
     let connection = from.run(|| TcpStream::connect_timeout(&target, PATIENCE))?;
     let patience = Timespec::try_from(PATIENCE).expect("seconds");
     // A runtime may keep the port itself: then the connection stands, but nobody in `to` sees it.
@@ -67,6 +67,18 @@ pub fn published_source(
     let (_, source) = listener.accept()?;
     drop(connection);
     Ok(source.ip())
+}
+
+/// A process that another test starts has this one's sockets until it executes its program: also one that was closed
+/// here.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {}
+            bound => return bound,
+        }
+    }
 }
 
 /// Binding to any address, not to `address`: an address that is still tentative cannot be bound to.

@@ -63,9 +63,10 @@ impl From<net::Error> for Error {
             net::Error::HostInterfaceTaken(_) | net::Error::ContainerInterfaceTaken(_) => {
                 Code::INTERFACE_EXISTS
             }
-            net::Error::ForeignBridge(_) | net::Error::NotABridge { .. } | net::Error::AddressOfNode(_) => {
-                Code::PLAN_BROKE_RULE
-            }
+            net::Error::ForeignBridge(_)
+            | net::Error::NotABridge { .. }
+            | net::Error::AddressOfNode(_)
+            | net::Error::NodeAddressInTheWay { .. } => Code::PLAN_BROKE_RULE,
             _ => Code::KERNEL_REFUSED,
         };
         Self::new(code, error.to_string())

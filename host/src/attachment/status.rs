@@ -8,12 +8,15 @@ use super::deciding::Deciding;
 use super::delegate::Delegate;
 use super::tell;
 use crate::cni::{self, Code, Configuration, Error, Input, Ipam};
-use crate::leases::{Empty, Origin, Snapshot, Steps, Store, View};
+use crate::leases::{Attachment, Empty, Origin, Snapshot, Steps, Store, View};
 use crate::net;
 use crate::node::config::Settings;
-use crate::plan::{AddressRange, Node};
+use crate::plan::{AddressRange, Checked, Node};
 use crate::registry::Registry;
 use crate::state::State;
+
+/// Runtimes ask every few seconds.
+const PODS_LOOKED_AT: usize = 8;
 
 pub(super) fn status(state: &State, input: &Input, request: &cni::Status) -> Result<(), Error> {
     let ready = ready(state, input, request);
@@ -34,17 +37,28 @@ pub(super) fn status(state: &State, input: &Input, request: &cni::Status) -> Res
     }
 }
 
-/// What cuts the network's pods off. They need the same of the node: one of them stands for all.
+/// What cuts the network's pods off. They need the same of the node: some of them stand for all.
 fn impairment(state: &State, network: &Configuration) -> Result<Option<String>, Error> {
     let Some(store) = Store::open_existing(&state.leases_dir())? else { return Ok(None) };
-    let leases = store.snapshot()?;
-    for attachment in leases.attachments()? {
-        let intent = attachment?.intent;
-        if intent.network == network.network && intent.origin == Origin::Wired {
-            return Ok(net::impairment(&intent.plan)?);
+    for plan in some_plans(&store, network)? {
+        if let Some(impaired) = net::impairment(&plan)? {
+            return Ok(Some(impaired));
         }
     }
     Ok(None)
+}
+
+/// Nobody writes while they are gathered. Some may be under way yet, and have nothing that could be missing.
+fn some_plans(store: &Store, network: &Configuration) -> Result<Vec<Checked>, Error> {
+    let leases = store.snapshot()?;
+    let wired = leases.attachments()?.filter_map(|attachment| match attachment {
+        Ok(Attachment { intent, .. }) => {
+            let ours = intent.network == network.network && intent.origin == Origin::Wired;
+            ours.then_some(Ok(intent.plan))
+        }
+        Err(error) => Some(Err(error)),
+    });
+    Ok(wired.take(PODS_LOOKED_AT).collect::<Result<_, _>>()?)
 }
 
 fn ready(state: &State, input: &Input, request: &cni::Status) -> Result<(), Error> {
