@@ -50,6 +50,11 @@ impl Node {
         Path::new("/run/podwire-test")
     }
 
+    /// Has an empty folder of the node's own in the place of one of the machine's.
+    pub fn cover(&self, directory: &str) {
+        cover(directory);
+    }
+
     /// A pod without any interface but lo.
     pub fn pod(&self, name: &str) -> Pod {
         let namespace = std::thread::scope(|scope| {
@@ -135,10 +140,12 @@ fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
 fn make_mounts_private() {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .expect("a new mount namespace can be made private");
-    for directory in ["/run", "/var/lib"] {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        mount("tmpfs", directory, "tmpfs", flags, c"mode=0755").expect("the kernel has tmpfs");
-    }
+    ["/run", "/var/lib"].into_iter().for_each(cover);
+}
+
+fn cover(directory: &str) {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", directory, "tmpfs", flags, c"mode=0755").expect("the kernel has tmpfs");
 }
 
 /// Says that a test did not run. Not by `eprintln!`, whose output the test framework hides when a test passes.

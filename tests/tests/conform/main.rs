@@ -256,7 +256,8 @@ fn a_plugin_may_write_where_state_lies_and_nowhere_else_and_none_of_it_stays() {
     let before = bench.node.snapshot();
     let written = ["/run/podwire-test-trace", "/etc/podwire-test-trace", "/var/lib/cni/podwire-test-trace"];
     let written = [&written[..], &["/var/podwire-test-trace", "/tmp/podwire-test-trace"]].concat();
-    let elsewhere = folder("trace").join("podwire-test-trace");
+    bench.node.cover("/mnt");
+    let elsewhere = Path::new("/mnt/podwire-test-trace");
     let fault = format!(
         "for file in {}; do touch \"$file\" || refuse 5; done\ntouch {} 2>&- && refuse 6\nanother_link\n",
         written.join(" "),
@@ -266,7 +267,7 @@ fn a_plugin_may_write_where_state_lies_and_nowhere_else_and_none_of_it_stays() {
     let report = bench.report(&plugin, "podwire.conflist", "S2-6.2");
     assert_eq!(report.of("passed").len(), 1, "{:#?}", report.outcomes);
     before.assert_unchanged();
-    let stays = written.iter().map(Path::new).chain([elsewhere.as_path()]).find(|path| path.exists());
+    let stays = written.iter().map(Path::new).chain([elsewhere]).find(|path| path.exists());
     assert_eq!(stays, None);
 }
 
