@@ -110,7 +110,7 @@ pub(super) fn take_down(
     tell_delegate: impl FnOnce() -> Result<(), Error>,
 ) -> Result<(), Error> {
     let intent = &attachment.intent;
-    import::give_back(intent)?;
+    import::give_back(intent);
     let policy = match intent.origin {
         Origin::Lent | Origin::Imported => load(state, intent),
         Origin::Wired => {

@@ -64,9 +64,11 @@ impl Delegate {
         })
     }
 
-    /// Tells the plugin of a DEL, if it is there: one that is not can have nothing to give back.
+    /// Tells the plugin of a DEL, if it is there: one that is not can have nothing to give back. Nor one that podwire
+    /// never asks.
     pub(super) fn forget(name: &str, input: &Input) -> Result<(), Error> {
         match find(name, input.environment.path.as_deref()) {
+            _ if NEEDS_THE_INTERFACE.contains(&name) => Ok(()),
             Some(_) => Self::new(name, input)?.pass_on("DEL"),
             None => {
                 tell(format_args!("{}", not_found(name, input.environment.path.as_deref())));

@@ -92,13 +92,14 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Takes an attachment's leases away there too, before they are released: else they would be taken over again.
-pub(super) fn give_back(intent: &Intent) -> Result<(), Error> {
-    let Some(folder) = &intent.host_local else { return Ok(()) };
-    remove_leases(folder, intent).map_err(|error| {
-        let msg = format!("the leases of host-local in {} cannot be given back: {error}", folder.display());
-        Error::new(Code::IO, msg)
-    })
+/// Takes an attachment's leases away there too, before they are released: else they would be taken over again. One
+/// that cannot be taken away is, and goes with GC; no DEL waits for it.
+pub(super) fn give_back(intent: &Intent) {
+    let Some(folder) = &intent.host_local else { return };
+    if let Err(error) = remove_leases(folder, intent) {
+        let (id, folder) = (&intent.attachment, folder.display());
+        tell(format_args!("the leases of {id} stay in host-local's folder {folder}: {error}"));
+    }
 }
 
 fn remove_leases(folder: &Path, intent: &Intent) -> io::Result<()> {

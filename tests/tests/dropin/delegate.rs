@@ -104,6 +104,8 @@ fn a_plugin_that_gives_nothing_or_needs_the_interface_is_an_error() {
     let error = chain.try_add(&pod).expect_err("no address").error();
     assert!(error.code == 110 && error.message.contains("no address"), "{error:?}");
     let plugin = json!({ "type": "podwire", "ipam": { "type": "dhcp" } });
-    let error = Chain::new(&node, "1.0.0", &[plugin]).try_add(&pod).expect_err("too early").error();
+    let chain = Chain::new(&node, "1.0.0", &[plugin]);
+    chain.del(&pod, &json!({ "cniVersion": "1.0.0" }));
+    let error = chain.try_add(&pod).expect_err("too early").error();
     assert!(error.code == 2 && error.message.contains("dhcp"), "{error:?}");
 }
