@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use podwire_tests::network::{V4, V6, VERSIONS};
-use podwire_tests::{Network, kernel};
+use podwire_tests::{Network, kernel, network};
 
 use crate::{Bench, SMALL, SMALL_HOLDS, ips};
 
@@ -86,10 +86,12 @@ fn check_notices_that_the_port_left_its_bridge() {
 /// None of which the reference plugin looks at.
 #[test]
 fn check_notices_what_keeps_packets_from_the_pod() {
+    // The reference plugin's configuration has it off.
+    let hairpin = if network::is_drop_in() { "on" } else { "off" };
     for harm in [
         "ip link set PORT mtu 1300",
         "ip link set cni0 address 02:00:00:00:00:99",
-        "ip link set PORT type bridge_slave hairpin off",
+        &format!("ip link set PORT type bridge_slave hairpin {hairpin}"),
         "ip link set PORT type bridge_slave isolated on",
         "sysctl -qw net.ipv4.ip_forward=0",
     ] {
