@@ -92,6 +92,15 @@ pub fn routes() -> BTreeSet<String> {
     all
 }
 
+/// What limits interfaces (tc's token buckets), in bits a second.
+pub fn limits() -> Vec<u64> {
+    let all: Vec<Value> = serde_json::from_str(&run("tc", "-json qdisc show")).expect("JSON");
+    let rate = |qdisc: &Value| Some(qdisc["options"]["rate"].as_u64()? * 8);
+    let mut rates: Vec<u64> = all.iter().filter(|qdisc| qdisc["kind"] == "tbf").filter_map(rate).collect();
+    rates.sort_unstable();
+    rates
+}
+
 /// What must not change when a call fails: links, addresses, routes, rules and files, a line each.
 #[derive(Debug, Clone)]
 pub struct Snapshot {

@@ -143,15 +143,6 @@ impl Pair {
     }
 }
 
-/// What limits interfaces of the node, in bits a second.
-fn limits() -> Vec<u64> {
-    let all: Vec<Value> = serde_json::from_str(&kernel::run("tc", "-json qdisc show")).expect("JSON");
-    let rate = |qdisc: &Value| Some(qdisc["options"]["rate"].as_u64()? * 8);
-    let mut rates: Vec<u64> = all.iter().filter(|qdisc| qdisc["kind"] == "tbf").filter_map(rate).collect();
-    rates.sort_unstable();
-    rates
-}
-
 #[test]
 fn masquerade_ports_and_limits_are_those_of_the_reference_plugins() {
     for (kind, chained) in [("bridge", true), ("podwire", false)] {
@@ -166,7 +157,7 @@ fn masquerade_ports_and_limits_are_those_of_the_reference_plugins() {
         let client = containerd.client();
         let pair = Pair::run(&containerd, &client, "a", 8080);
         pair.assert_wired(&surroundings);
-        assert_eq!(limits(), [8_000_000, 16_000_000], "{kind}");
+        assert_eq!(kernel::limits(), [8_000_000, 16_000_000], "{kind}");
 
         pair.remove(&client);
         surroundings.assert_closed(8080);
@@ -197,12 +188,12 @@ fn a_node_changes_over_under_its_pods() {
         pair.assert_wired(&surroundings);
     }
     surroundings.assert_neighbours(&[&old.pods[0], &new.pods[0]]);
-    assert_eq!(limits(), [8_000_000, 8_000_000, 16_000_000, 16_000_000]);
+    assert_eq!(kernel::limits(), [8_000_000, 8_000_000, 16_000_000, 16_000_000]);
 
     old.remove(&client);
     surroundings.assert_closed(8080);
     new.assert_wired(&surroundings);
-    assert_eq!(limits(), [8_000_000, 16_000_000]);
+    assert_eq!(kernel::limits(), [8_000_000, 16_000_000]);
 
     // And podwire alone. Of five addresses two are held: those of the old pods have come back.
     containerd.change_list(&list("podwire", false));

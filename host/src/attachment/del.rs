@@ -66,8 +66,10 @@ impl Caller<'_> {
             today.network == attachment.intent.network
                 && today.ipam == Ipam::Delegate(delegated.plugin.clone())
         });
+        if same {
+            return Delegate::forget(&delegated.plugin, self.input);
+        }
         match Delegate::recorded(attachment, delegated, self.input) {
-            Some(_) if same => Delegate::forget(&delegated.plugin, self.input),
             Some(delegate) => delegate.pass_on("DEL"),
             None => {
                 gone(&delegated.plugin);

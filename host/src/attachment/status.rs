@@ -65,22 +65,26 @@ fn ready(state: &State, input: &Input, request: &cni::Status) -> Result<(), Erro
     let network = &request.configuration;
     let settings = Settings::read(&state.node_config())?;
     Deciding::<Empty>::prepare(state, &settings, network, Registry::load)?.check_config()?;
-    drop(Store::open(&state.leases_dir())?.snapshot()?);
+    // Unusable leases are told whoever gives the addresses.
+    let leases = Store::open(&state.leases_dir())?.snapshot()?;
     match &network.ipam {
-        Ipam::Delegate(plugin) => Delegate::new(plugin, input)?.pass_on("STATUS"),
-        Ipam::Ranges(ranges) => ranges.sets.iter().try_for_each(|set| room_in(state, set)),
+        Ipam::Delegate(plugin) => {
+            // Nobody could write while another plugin takes its time.
+            drop(leases);
+            Delegate::new(plugin, input)?.pass_on("STATUS")
+        }
+        Ipam::Ranges(ranges) => ranges.sets.iter().try_for_each(|set| room_in(&leases, set)),
         Ipam::Pools(_) => {
             let node = settings.node(network.pools.as_deref(), network.cluster.as_deref())?;
-            [true, false].into_iter().try_for_each(|ipv4| room(state, &node, ipv4))
+            [true, false].into_iter().try_for_each(|ipv4| room(&leases, &node, ipv4))
         }
     }
 }
 
 /// Some range of the set has a free address.
-fn room_in(state: &State, set: &[AddressRange]) -> Result<(), Error> {
-    let leases = Store::open(&state.leases_dir())?.snapshot()?;
+fn room_in(leases: &Snapshot, set: &[AddressRange]) -> Result<(), Error> {
     for range in set {
-        if is_free(&leases, range)? {
+        if is_free(leases, range)? {
             return Ok(());
         }
     }
@@ -112,9 +116,8 @@ fn full(blocks: &[String]) -> Error {
 }
 
 /// Some pool of the family has a free address, if there are any of it.
-fn room(state: &State, node: &Node, ipv4: bool) -> Result<(), Error> {
+fn room(leases: &Snapshot, node: &Node, ipv4: bool) -> Result<(), Error> {
     let pools: Vec<IpNet> = node.pools.iter().filter(|pool| pool.addr().is_ipv4() == ipv4).copied().collect();
-    let leases = Store::open(&state.leases_dir())?.snapshot()?;
     let mut steps = Steps(u64::MAX);
     for pool in &pools {
         if leases.first_free(*pool, None, &mut steps)?.is_some() {

@@ -10,7 +10,6 @@
 //! | every other file system | read-only |
 //!
 //! What no namespace parts stays the machine's: kernel modules, and switches outside of /proc/sys/net.
-#![allow(unsafe_code)]
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -25,6 +24,8 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::UnshareFlags;
+
+use crate::lab::namespaces::unshare;
 
 /// Written to in memory. `/var/lib` by itself because it may be a file system of its own.
 const COPIED: [&str; 4] = ["/etc", "/var", "/var/lib", "/tmp"];
@@ -199,13 +200,6 @@ pub(super) fn make_namespace(name: &str) -> Result<PathBuf> {
     })
     .with_context(|| format!("network namespace {name}"))?;
     Ok(path)
-}
-
-fn unshare(flags: UnshareFlags) -> std::io::Result<()> {
-    assert!(!flags.contains(UnshareFlags::FILES), "other threads' descriptors would be lost");
-    // SAFETY: what makes unshare unsafe is a table of file descriptors of one's own, from which other
-    // threads' descriptors are missing; it is excluded above.
-    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(std::io::Error::from)
 }
 
 #[cfg(test)]

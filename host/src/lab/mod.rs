@@ -8,7 +8,7 @@
 mod build;
 pub mod holder;
 pub mod layout;
-mod namespaces;
+pub(crate) mod namespaces;
 mod ping;
 
 use std::net::IpAddr;

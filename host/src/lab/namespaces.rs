@@ -10,7 +10,7 @@ use rustix::mount::mount_bind;
 use rustix::thread::UnshareFlags;
 
 /// unshare(2), for flags that do not part the file descriptor table.
-pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     assert!(!flags.contains(UnshareFlags::FILES), "other threads' descriptors would be lost");
     // SAFETY: what makes unshare unsafe is a table of file descriptors of one's own, from which other
     // threads' descriptors are missing; it is excluded above.

@@ -160,15 +160,6 @@ fn two_pods_cannot_have_one_port_of_the_node() {
     chain.add(&b);
 }
 
-/// What limits an interface of the node, in bits a second.
-fn limits() -> Vec<u64> {
-    let all: Vec<Value> = serde_json::from_str(&kernel::run("tc", "-json qdisc show")).expect("JSON");
-    let rate = |qdisc: &Value| Some(qdisc["options"]["rate"].as_u64()? * 8);
-    let mut rates: Vec<u64> = all.iter().filter(|qdisc| qdisc["kind"] == "tbf").filter_map(rate).collect();
-    rates.sort_unstable();
-    rates
-}
-
 #[test]
 fn a_pods_traffic_is_limited_in_both_directions() {
     with_each(|node, kind| {
@@ -177,14 +168,14 @@ fn a_pods_traffic_is_limited_in_both_directions() {
         let before = kernel::links().len();
         let pod = node.pod("a");
         let result = chain.add(&pod);
-        assert_eq!(limits(), [8_000_000, 16_000_000], "{kind}");
+        assert_eq!(kernel::limits(), [8_000_000, 16_000_000], "{kind}");
         if kind == "podwire" {
             chain.check(&pod, &result);
             let error = without_a_limit(&chain, &pod, &result);
             assert!(error.contains("limit of"), "{error}");
         }
         chain.del(&pod, &result);
-        assert_eq!(limits(), [0; 0], "{kind}");
+        assert_eq!(kernel::limits(), [0; 0], "{kind}");
         // Only the bridge.
         assert_eq!(kernel::links().len(), before + 1, "{kind}: {:?}", kernel::links());
     });
@@ -247,5 +238,5 @@ fn what_is_collected_leaves_no_rule_and_no_limit() {
     goes.namespace.remove();
     kept.gc(&[&stays]).done();
     assert_eq!((kernel::run("nft", "list ruleset"), kernel::links().len()), before);
-    assert!(!before.0.contains(&gone) && limits().is_empty());
+    assert!(!before.0.contains(&gone) && kernel::limits().is_empty());
 }
