@@ -1,36 +1,40 @@
-//! A policy that is loaded, instantiated and has its configuration, before any lock is taken.
+//! A policy that is loaded, instantiated and has its configuration, before any lock is taken; and beside it, if one
+//! is tried in its shadow, another version, whose answer has no effect.
 
+use super::choice::Choice;
 use super::error::{broken, refused};
-use super::say;
+use super::shadow::{Shadow, Shadowed};
 use super::source::Source;
-use crate::cni::{self, Configuration, Error};
+use super::{say, tell};
+use crate::cni::{self, Error};
 use crate::leases::View;
 use crate::node::config::Settings;
 use crate::plan::{AddRequest, Checked, check};
 use crate::policy::{Engine, Instance, Policy};
 use crate::registry::{self, Installed, Registry};
-use crate::state::State;
 
 pub(super) struct Deciding<V: 'static> {
     installed: Installed,
     instance: Instance<V>,
     config: String,
+    shadow: Option<Shadow<V>>,
 }
 
 impl<V: View + 'static> Deciding<V> {
-    /// Loads the policy that the network configuration names, or else the node's settings.
+    /// Loads the versions that were chosen.
     pub(super) fn prepare(
-        state: &State,
-        settings: &Settings,
-        network: &Configuration,
-        load: impl FnOnce(&Registry, &Engine, &Installed) -> Result<Policy, registry::Error>,
+        choice: &Choice,
+        load: impl Fn(&Registry, &Engine, &Installed) -> Result<Policy, registry::Error>,
     ) -> Result<Self, Error> {
-        let name = network.policy.as_ref().or(settings.policy.as_ref()).cloned().unwrap_or_default();
-        let config = network.config.as_deref().unwrap_or_else(|| settings.policy_config()).to_owned();
-        let registry = Registry::open(state);
-        let installed = registry.active(&name)?;
-        let instance = load(&registry, &Engine::new()?, &installed)?.instantiate()?;
-        Ok(Self { installed, instance, config })
+        let (engine, config) = (Engine::new()?, choice.config.clone());
+        let load = |installed: &Installed| -> Result<Instance<V>, Error> {
+            Ok(load(&choice.registry, &engine, installed)?.instantiate()?)
+        };
+        let installed = choice.chosen.decides.clone();
+        let instance = load(&installed)?;
+        let shadow = choice.chosen.shadow.as_ref();
+        let shadow = shadow.map(|shadow| Shadow::new(shadow.clone(), load(shadow)));
+        Ok(Self { installed, instance, config, shadow })
     }
 
     /// What the policy is asked for an ADD.
@@ -61,14 +65,21 @@ impl<V: View + 'static> Deciding<V> {
         })
     }
 
-    /// The policy's plan, if it has one and the plan keeps every rule; the view comes back with it.
-    pub(super) fn ask(&mut self, asked: &AddRequest, view: V) -> Result<(Checked, V), Error> {
-        let (answer, view) = self.instance.add(asked, view);
-        let plan = answer?.map_err(|refusal| refused(&self.installed, &refusal))?;
-        match check::add(asked, plan) {
-            Ok(checked) => Ok((checked, view)),
-            Err(violation) => Err(broken(&self.installed, &violation)),
+    /// The policy's plan, if it has one and the plan keeps every rule; the view comes back in any case.
+    pub(super) fn ask(&mut self, asked: &AddRequest, view: V) -> (Result<Checked, Error>, V) {
+        let (decided, view) = decide(&self.installed, &mut self.instance, asked, view);
+        match &mut self.shadow {
+            Some(shadow) => {
+                let view = shadow.ask(asked, view, &decided);
+                (decided, view)
+            }
+            None => (decided, view),
         }
+    }
+
+    /// What the version in the shadow would have done, if there is one and it was asked.
+    pub(super) fn shadowed(&self) -> Option<&Shadowed> {
+        self.shadow.as_ref().and_then(Shadow::answer)
     }
 
     /// Whether the policy can work with its configuration.
@@ -81,6 +92,9 @@ impl<V: View + 'static> Deciding<V> {
     /// Passes on what the policy said to the operator when it was asked.
     pub(super) fn say(&self) {
         say(&self.installed.name, self.instance.notes());
+        if let Some(Shadowed { version, difference: Some(difference), .. }) = self.shadowed() {
+            tell(format_args!("policy {version} in the shadow of {}: {difference}", self.installed.digest));
+        }
     }
 
     /// Which policy it is.
@@ -90,6 +104,21 @@ impl<V: View + 'static> Deciding<V> {
 
     /// Leaves the instance mapped: unmapping it would take longer than the process's end, which is near.
     pub(super) fn end(self) {
-        std::mem::forget(self.instance);
+        std::mem::forget((self.instance, self.shadow));
     }
+}
+
+/// One version's plan, if it has one and the plan keeps every rule.
+pub(super) fn decide<V: View + 'static>(
+    installed: &Installed,
+    instance: &mut Instance<V>,
+    asked: &AddRequest,
+    view: V,
+) -> (Result<Checked, Error>, V) {
+    let (answer, view) = instance.add(asked, view);
+    let decided = answer.map_err(Error::from).and_then(|verdict| {
+        let plan = verdict.map_err(|refusal| refused(installed, &refusal))?;
+        check::add(asked, plan).map_err(|violation| broken(installed, &violation))
+    });
+    (decided, view)
 }

@@ -24,6 +24,12 @@ pub(super) fn broken(policy: &Installed, violation: &Violation) -> Error {
     Error::new(Code::PLAN_BROKE_RULE, msg).with_details(decided_by(&policy.name, &policy.digest))
 }
 
+/// Whether what came of asking a policy is a fault of it: it trapped, passed a limit, or broke a rule; not a refusal,
+/// and nothing that is the node's.
+pub(super) fn is_fault(error: &Error) -> bool {
+    [Code::POLICY_FAILED, Code::PLAN_BROKE_RULE].contains(&error.code())
+}
+
 /// Whom to ask why a plan is as it is.
 pub(super) fn decided_by(name: &PolicyName, digest: &Digest) -> String {
     format!("decided by policy {name} ({digest})")

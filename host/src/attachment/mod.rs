@@ -5,6 +5,7 @@
 
 mod add;
 mod check;
+mod choice;
 mod deciding;
 mod del;
 mod delegate;
@@ -12,7 +13,10 @@ mod error;
 mod gc;
 mod import;
 #[cfg(feature = "compiler")]
+pub mod networks;
+#[cfg(feature = "compiler")]
 mod proposal;
+mod shadow;
 mod source;
 mod status;
 #[cfg(test)]

@@ -1,0 +1,95 @@
+//! A version of a policy that is asked beside the one that decides. Nothing of what it says is done, and whatever
+//! becomes of it, the ADD goes on.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::deciding::decide;
+use super::error::is_fault;
+use crate::cni::Error;
+use crate::leases::View;
+use crate::plan::{AddRequest, Checked};
+use crate::policy::Instance;
+use crate::registry::Installed;
+
+/// Bytes of a difference: it goes to the operator's log in one line.
+const DIFFERENCE: usize = 1_000;
+
+pub(super) struct Shadow<V: 'static> {
+    installed: Installed,
+    /// Or why it could not be loaded.
+    instance: Result<Instance<V>, Error>,
+    answer: Option<Shadowed>,
+}
+
+/// What a version in the shadow said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Shadowed {
+    /// Which one: name and digest.
+    pub(super) version: String,
+    /// What it would have done differently; none: nothing.
+    pub(super) difference: Option<String>,
+    /// It did not answer as a policy must.
+    pub(super) failed: bool,
+}
+
+impl<V: View + 'static> Shadow<V> {
+    pub(super) fn new(installed: Installed, instance: Result<Instance<V>, Error>) -> Self {
+        Self { installed, instance, answer: None }
+    }
+
+    /// Asks it what another version was asked, and compares.
+    pub(super) fn ask(&mut self, asked: &AddRequest, view: V, decided: &Result<Checked, Error>) -> V {
+        let (own, view) = match &mut self.instance {
+            Ok(instance) => decide(&self.installed, instance, asked, view),
+            Err(why) => (Err(why.clone()), view),
+        };
+        self.answer = Some(Shadowed {
+            version: self.installed.to_string(),
+            difference: difference(decided, &own),
+            failed: own.is_err_and(|error| is_fault(&error)),
+        });
+        view
+    }
+
+    /// What it said, once it was asked.
+    pub(super) fn answer(&self) -> Option<&Shadowed> {
+        self.answer.as_ref()
+    }
+}
+
+/// In one line, if there is one. Two refusals are alike, whatever they say.
+fn difference(decided: &Result<Checked, Error>, own: &Result<Checked, Error>) -> Option<String> {
+    let mut line = match (decided, own) {
+        (Ok(decided), Ok(own)) if decided == own => return None,
+        (Ok(decided), Ok(own)) => between(decided, own),
+        (Ok(_), Err(own)) => format!("would not have wired the pod: {own}"),
+        (Err(decided), Ok(own)) => format!("would have given {}, not refused: {decided}", given(own)),
+        (Err(decided), Err(own)) if is_fault(own) && !is_fault(decided) => {
+            format!("would have failed: {own}")
+        }
+        (Err(_), Err(_)) => return None,
+    };
+    line.truncate(line.floor_char_boundary(DIFFERENCE));
+    Some(line)
+}
+
+fn given(plan: &Checked) -> String {
+    let addresses: Vec<_> = plan.addresses.iter().map(|address| address.prefix.to_string()).collect();
+    addresses.join(", ")
+}
+
+/// The parts of two plans that are not equal.
+fn between(decided: &Checked, own: &Checked) -> String {
+    let parts = |plan: &Checked| match serde_json::to_value(plan) {
+        Ok(Value::Object(parts)) => parts,
+        _ => Default::default(),
+    };
+    let (decided, own) = (parts(decided), parts(own));
+    let unequal = own.iter().filter(|(part, value)| decided.get(*part) != Some(*value));
+    let lines = unequal.map(|(part, value)| {
+        let decided = decided.get(part).unwrap_or(&Value::Null);
+        format!("{part} would be {value}, not {decided}")
+    });
+    lines.collect::<Vec<_>>().join("; ")
+}
