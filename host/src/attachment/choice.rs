@@ -40,7 +40,8 @@ impl Choice {
         shadowed: Option<&Shadowed>,
     ) {
         let occasion = Occasion { network: &request.configuration.network, attachment: &request.attachment };
-        if let Some(error) = error.filter(|error| is_fault(error)) {
+        let has_wishes = !request.requested.addresses.is_empty() || request.requested.mac.is_some();
+        if let Some(error) = error.filter(|error| is_fault(error, has_wishes)) {
             self.count(&self.chosen.decides, occasion, &error.to_string(), settings);
         }
         let failed =

@@ -44,11 +44,11 @@ impl<V: View + 'static> Shadow<V> {
             Ok(instance) => decide(&self.installed, instance, asked, view),
             Err(why) => (Err(why.clone()), view),
         };
-        self.answer = Some(Shadowed {
-            version: self.installed.to_string(),
-            difference: difference(decided, &own),
-            failed: own.is_err_and(|error| is_fault(&error)),
-        });
+        let has_wishes = !asked.requested_addresses.is_empty() || asked.requested_mac.is_some();
+        let is_fault = |error: &Error| is_fault(error, has_wishes);
+        let failed = own.as_ref().is_err_and(is_fault);
+        let difference = difference(decided, &own, failed && !decided.as_ref().is_err_and(is_fault));
+        self.answer = Some(Shadowed { version: self.installed.to_string(), difference, failed });
         view
     }
 
@@ -59,15 +59,17 @@ impl<V: View + 'static> Shadow<V> {
 }
 
 /// In one line, if there is one. Two refusals are alike, whatever they say.
-fn difference(decided: &Result<Checked, Error>, own: &Result<Checked, Error>) -> Option<String> {
+fn difference(
+    decided: &Result<Checked, Error>,
+    own: &Result<Checked, Error>,
+    only_this_failed: bool,
+) -> Option<String> {
     let mut line = match (decided, own) {
         (Ok(decided), Ok(own)) if decided == own => return None,
         (Ok(decided), Ok(own)) => between(decided, own),
         (Ok(_), Err(own)) => format!("would not have wired the pod: {own}"),
         (Err(decided), Ok(own)) => format!("would have given {}, not refused: {decided}", given(own)),
-        (Err(decided), Err(own)) if is_fault(own) && !is_fault(decided) => {
-            format!("would have failed: {own}")
-        }
+        (Err(_), Err(own)) if only_this_failed => format!("would have failed: {own}"),
         (Err(_), Err(_)) => return None,
     };
     line.truncate(line.floor_char_boundary(DIFFERENCE));

@@ -161,7 +161,7 @@ impl Standing {
     /// A version decides from now on; what was tried is withdrawn.
     pub(super) fn activate(&mut self, name: &PolicyName, scope: Scope<'_>, version: Version) -> What {
         let (digest, before) = (version.digest, self.active(name, scope));
-        let is_default = scope.is_none() && builtin::is(&digest);
+        let is_default = scope.is_none() && builtin::named(name) == Some(digest);
         let rollout = self.rollout_mut(scope);
         if let Some(before) = rollout.active.take().filter(|before| before.digest != digest) {
             rollout.previous.insert(0, before);

@@ -1,0 +1,178 @@
+//! Swapping a policy under load loses nothing, and every lease says which version decided it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{fs, thread};
+
+use podwire_tests::{Network, Plugin, Pod, Podwire};
+use serde_json::{Value, json};
+
+use crate::{Bench, built, version_of, write};
+
+/// Calls at once.
+const WORKERS: usize = 16;
+
+const SWAPS: usize = 50;
+
+/// Of the optimised plugin, which `PODWIRE_PLUGIN` names, as many as the design promises; any other is so slow that a
+/// tenth has to do.
+fn calls() -> usize {
+    if std::env::var_os("PODWIRE_PLUGIN").is_some() { 10_000 } else { 1_000 }
+}
+
+/// Versions that decide, the two kinds in turn. What a lease of each looks like: `bridge` gives an address on the
+/// pool's link, `hostile` one by itself.
+fn versions(podwire: &Podwire) -> Vec<(String, &'static str)> {
+    let bridge = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/bridge.wasm");
+    let kinds = [(bridge, "/16"), (built("hostile"), "/32")];
+    let install = |number: u8| {
+        let (component, length) = &kinds[usize::from(number) % 2];
+        let path = marked(component, number);
+        let path = path.to_str().expect("text");
+        podwire.run(&["policy", "install", path, "--name", "swapped"]).done();
+        (version_of(path), *length)
+    };
+    (0..4).map(install).collect()
+}
+
+/// The same component with another digest: a section of that name at its end means nothing to anybody.
+pub(crate) fn marked(component: &Path, mark: u8) -> PathBuf {
+    let mut bytes = fs::read(component).expect("it is built");
+    bytes.extend([0, 3, 1, b'm', mark]);
+    let path = PathBuf::from(format!("/run/marked-{mark}.wasm"));
+    write(&path, bytes);
+    path
+}
+
+/// What goes on at once.
+struct Load {
+    plugin: Plugin,
+    leases: PathBuf,
+    versions: Vec<(String, &'static str)>,
+    /// Pairs of calls that are done.
+    done: AtomicUsize,
+    pairs: usize,
+    /// Activations that have begun, and that have ended: version `n % versions` is the `n`th.
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+    failed: AtomicBool,
+}
+
+impl Load {
+    fn is_over(&self) -> bool {
+        self.failed.load(Ordering::SeqCst) || self.done.load(Ordering::SeqCst) >= self.pairs
+    }
+
+    /// Adds and deletes until there are enough, as fast as it goes.
+    fn work(&self, worker: usize, pod: &Pod) {
+        // One wires its pods; the others are asked for addresses only, so that the kernel is not what all wait for.
+        let network = if worker == 0 { whole() } else { addresses_only() };
+        for number in 0.. {
+            if self.is_over() {
+                return;
+            }
+            let pod = Pod { container_id: format!("c-{worker}-{number}."), ..pod.clone() };
+            let since = self.ended.load(Ordering::SeqCst);
+            let result = self.plugin.add(&network, &pod).result();
+            let until = self.begun.load(Ordering::SeqCst);
+            self.assert_recorded(&pod.container_id, &result, since..=until);
+            self.plugin.del(&network, &pod).done();
+            self.done.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Panics unless the lease names a version that was active meanwhile, and that decides as was decided.
+    fn assert_recorded(&self, container: &str, result: &Value, active: std::ops::RangeInclusive<usize>) {
+        let digest = digest_on_record(&self.leases, container);
+        let mut meanwhile = active.clone().map(|activation| &self.versions[activation % self.versions.len()]);
+        let version = meanwhile.find(|(version, _)| *version == digest);
+        let (_, length) =
+            version.unwrap_or_else(|| panic!("{container}: {digest} was not active in {active:?}"));
+        let address = result["ips"][0]["address"].as_str().expect("an address");
+        assert!(address.ends_with(length), "{container}: {address} is not of {digest}");
+    }
+
+    /// Activates one version after the other while the calls go on, evenly among them.
+    fn swap(&self, podwire: &Podwire) {
+        for swap in 1..=SWAPS {
+            while !self.is_over() && self.done.load(Ordering::SeqCst) < self.pairs * swap / (SWAPS + 1) {
+                thread::yield_now();
+            }
+            assert!(!self.is_over(), "the calls were over before the swap number {swap}");
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            activate(podwire, &self.versions[swap % self.versions.len()].0);
+            self.ended.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn activate(podwire: &Podwire, digest: &str) {
+    let version = format!("swapped@{digest}");
+    podwire.run(&["policy", "activate", &version, "--net-dir", "/nonexistent"]).done();
+}
+
+fn addresses_only() -> Network {
+    let mut ipam = own_keys();
+    ipam["type"] = json!("podwire");
+    Network::new("1.1.0", &[]).with("type", json!("macvlan")).with("ipam", ipam)
+}
+
+fn whole() -> Network {
+    let Value::Object(keys) = own_keys() else { unreachable!("it is an object") };
+    keys.into_iter().fold(Network::new("1.1.0", &[]), |network, (key, value)| network.with(&key, value))
+}
+
+fn own_keys() -> Value {
+    json!({ "policy": "swapped", "pools": ["10.244.0.0/16"], "cluster": ["10.244.0.0/16"], "config": {} })
+}
+
+/// As the database has it: its rows are JSON.
+pub(crate) fn digest_on_record(database: &Path, container: &str) -> String {
+    let bytes = fs::read(database).expect("an ADD was there");
+    let text = String::from_utf8_lossy(&bytes);
+    let (_, row) = text.split_once(&format!("\"container_id\":\"{container}\"")).expect("it is on record");
+    let (_, digest) = row.split_once("\"digest\":\"").expect("a lease has a digest");
+    digest.split('"').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_swap_under_load_loses_nothing() {
+    let Some(bench) = Bench::empty() else { return };
+    let versions = versions(&bench.podwire);
+    activate(&bench.podwire, &versions[0].0);
+    bench.plugin.add(&whole(), &bench.node.pod("first")).result();
+    let load = Load {
+        plugin: bench.plugin.clone(),
+        leases: bench.database(),
+        versions,
+        done: AtomicUsize::new(0),
+        pairs: calls() / 2,
+        begun: AtomicUsize::new(0),
+        ended: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+    };
+    let pods: Vec<_> = (0..WORKERS).map(|worker| bench.node.pod(&format!("worker-{worker}"))).collect();
+    thread::scope(|scope| {
+        for (worker, pod) in pods.iter().enumerate() {
+            let load = &load;
+            scope.spawn(move || {
+                let told = Told(&load.failed);
+                load.work(worker, pod);
+                std::mem::forget(told);
+            });
+        }
+        let told = Told(&load.failed);
+        load.swap(&bench.podwire);
+        std::mem::forget(told);
+    });
+    assert_eq!(load.ended.into_inner(), SWAPS);
+}
+
+/// Tells the others to end if its thread panics.
+struct Told<'a>(&'a AtomicBool);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
