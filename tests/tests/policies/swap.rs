@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{fs, thread};
 
-use podwire_tests::{Network, Plugin, Pod, Podwire};
+use podwire_tests::{Network, Plugin, Pod, Podwire, kernel};
 use serde_json::{Value, json};
 
 use crate::{Bench, built, version_of, write};
@@ -83,12 +83,12 @@ impl Load {
 
     /// Panics unless the lease names a version that was active meanwhile, and that decides as was decided.
     fn assert_recorded(&self, container: &str, result: &Value, active: std::ops::RangeInclusive<usize>) {
-        let digest = digest_on_record(&self.leases, container);
+        let address = result["ips"][0]["address"].as_str().expect("an address");
+        let digest = digest_on_record(&self.leases, container, address);
         let mut meanwhile = active.clone().map(|activation| &self.versions[activation % self.versions.len()]);
         let version = meanwhile.find(|(version, _)| *version == digest);
         let (_, length) =
             version.unwrap_or_else(|| panic!("{container}: {digest} was not active in {active:?}"));
-        let address = result["ips"][0]["address"].as_str().expect("an address");
         assert!(address.ends_with(length), "{container}: {address} is not of {digest}");
     }
 
@@ -126,13 +126,21 @@ fn own_keys() -> Value {
     json!({ "policy": "swapped", "pools": ["10.244.0.0/16"], "cluster": ["10.244.0.0/16"], "config": {} })
 }
 
-/// As the database has it: its rows are JSON.
-pub(crate) fn digest_on_record(database: &Path, container: &str) -> String {
-    let bytes = fs::read(database).expect("an ADD was there");
-    let text = String::from_utf8_lossy(&bytes);
-    let (_, row) = text.split_once(&format!("\"container_id\":\"{container}\"")).expect("it is on record");
-    let (_, digest) = row.split_once("\"digest\":\"").expect("a lease has a digest");
-    digest.split('"').next().unwrap_or_default().to_owned()
+/// As the database has it: its rows are JSON, which begin with the container and have the digest, then the address.
+/// Others write meanwhile, and leave parts of rows: one that begins and ends as it should is whole.
+pub(crate) fn digest_on_record(database: &Path, container: &str, address: &str) -> String {
+    let begin = format!("\"container_id\":\"{container}\"");
+    let end = format!("\"prefix\":\"{address}\"");
+    let mut found = None;
+    kernel::eventually("the lease is on record", || {
+        let bytes = fs::read(database).expect("an ADD was there");
+        let text = String::from_utf8_lossy(&bytes);
+        let rows = text.split(&begin).skip(1).filter_map(|rest| rest.split("\"container_id\":").next());
+        let mut whole = rows.filter_map(|row| row.split_once("\"digest\":\"")?.1.split_once(&end));
+        found = whole.next().and_then(|(digest, _)| Some(digest.split_once('"')?.0.to_owned()));
+        found.is_some()
+    });
+    found.expect("it was waited for")
 }
 
 #[test]

@@ -157,6 +157,8 @@ fn a_canary_decides_for_some_pods_and_is_withdrawn_when_it_fails() {
     const PODS: usize = 24;
     let Some((bench, [good, bad])) = Bench::with_two() else { return };
     bench.activate(&good, &[]);
+    // As long as it is there, everybody knows of the bridge's address.
+    bench.add(&network(json!({})), &bench.node.pod("first")).result();
     bench.activate(&bad, &["--canary", "50%"]);
     let names: Vec<_> = (0..PODS).map(|pod| format!("pod-{pod}")).collect();
     let (tried, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| bench.is_hostile_for(name));
@@ -180,7 +182,7 @@ fn a_shadow_is_heard_and_has_no_effect() {
     let words = ["in the shadow of sha256:", "addresses would be [{\"gateway\":null,\"prefix\":\"10.244.1."];
     assert!(words.iter().all(|word| outcome.stderr.contains(word)), "{outcome}");
     assert_eq!(outcome.stderr.lines().count(), 1, "{outcome}");
-    let digest = digest_on_record(&bench.database(), &pod.container_id);
+    let digest = digest_on_record(&bench.database(), &pod.container_id, "10.244.1.2/24");
     assert!(digest.trim_start_matches("sha256:").starts_with(good.split_once('@').expect("a version").1));
     bench.del(&network, &pod);
 }
