@@ -1,20 +1,26 @@
 //! A policy that is loaded, instantiated and has its configuration, before any lock is taken.
 
+use std::borrow::Cow;
+use std::time::Instant;
+
 use super::error::{broken, refused};
+use super::journal::Asked;
 use super::say;
 use super::source::Source;
 use crate::cni::{self, Configuration, Error};
+use crate::journal::{Outcome, Recorder};
 use crate::leases::View;
 use crate::node::config::Settings;
-use crate::plan::{AddRequest, Checked, check};
-use crate::policy::{Engine, Instance, Policy};
+use crate::plan::{AddPlan, AddRequest, Checked, check};
+use crate::policy::{self, Engine, Instance, Policy, Verdict};
 use crate::registry::{self, Installed, Registry};
 use crate::state::State;
 
 pub(super) struct Deciding<V: 'static> {
     installed: Installed,
-    instance: Instance<V>,
+    instance: Instance<Recorder<V>>,
     config: String,
+    asked: Option<Asked>,
 }
 
 impl<V: View + 'static> Deciding<V> {
@@ -30,7 +36,7 @@ impl<V: View + 'static> Deciding<V> {
         let registry = Registry::open(state);
         let installed = registry.active(&name)?;
         let instance = load(&registry, &Engine::new()?, &installed)?.instantiate()?;
-        Ok(Self { installed, instance, config })
+        Ok(Self { installed, instance, config, asked: None })
     }
 
     /// What the policy is asked for an ADD.
@@ -63,11 +69,31 @@ impl<V: View + 'static> Deciding<V> {
 
     /// The policy's plan, if it has one and the plan keeps every rule; the view comes back with it.
     pub(super) fn ask(&mut self, asked: &AddRequest, view: V) -> Result<(Checked, V), Error> {
-        let (answer, view) = self.instance.add(asked, view);
-        let plan = answer?.map_err(|refusal| refused(&self.installed, &refusal))?;
-        match check::add(asked, plan) {
-            Ok(checked) => Ok((checked, view)),
-            Err(violation) => Err(broken(&self.installed, &violation)),
+        let begun = Instant::now();
+        let (answer, recorder) = self.instance.add(asked, Recorder::new(view));
+        let took = begun.elapsed();
+        let (view, facts) = recorder.into_parts();
+        let (outcome, decided) = self.judge(asked, answer);
+        self.asked = Some(Asked { facts, took, spent: self.instance.spent(), no: outcome, shadow: None });
+        decided.map(|checked| (checked, view))
+    }
+
+    /// The plan, or why there is none: for the journal, and for the runtime.
+    fn judge(
+        &self,
+        asked: &AddRequest,
+        answer: Result<Verdict<AddPlan>, policy::Error>,
+    ) -> (Option<Outcome<'static>>, Result<Checked, Error>) {
+        match answer.map(|verdict| verdict.map(|plan| check::add(asked, plan))) {
+            Ok(Ok(Ok(checked))) => (None, Ok(checked)),
+            Ok(Ok(Err(violation))) => {
+                (Some(Outcome::broken(&violation)), Err(broken(&self.installed, &violation)))
+            }
+            Ok(Err(refusal)) => {
+                let error = refused(&self.installed, &refusal);
+                (Some(Outcome::Refused(Cow::Owned(refusal))), Err(error))
+            }
+            Err(failure) => (Some(Outcome::failed(&failure)), Err(failure.into())),
         }
     }
 
@@ -81,6 +107,11 @@ impl<V: View + 'static> Deciding<V> {
     /// Passes on what the policy said to the operator when it was asked.
     pub(super) fn say(&self) {
         say(&self.installed.name, self.instance.notes());
+    }
+
+    /// How the policy was asked, if it was.
+    pub(super) fn asked(&self) -> Option<&Asked> {
+        self.asked.as_ref()
     }
 
     /// Which policy it is.

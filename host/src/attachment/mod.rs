@@ -11,6 +11,7 @@ mod delegate;
 mod error;
 mod gc;
 mod import;
+mod journal;
 #[cfg(feature = "compiler")]
 mod proposal;
 mod source;

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Facts, Time};
 use crate::leases::{Holder, Sequence};
 use crate::names::{Digest, PolicyName};
+use crate::plan::check::Violation;
 use crate::plan::{AddRequest, Checked, Refusal};
+use crate::policy;
 
 /// A policy's decision for one ADD, with all that it depended on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +80,18 @@ pub enum Outcome<'a> {
     Refused(Cow<'a, Refusal>),
     /// The policy failed, its plan breaks a rule, or needs what somebody else has.
     Failed(Cow<'a, str>),
+}
+
+impl Outcome<'_> {
+    /// Of a plan that breaks a rule.
+    pub fn broken(violation: &Violation) -> Self {
+        Self::Failed(Cow::Owned(format!("its plan breaks a rule: {violation}")))
+    }
+
+    /// Of a policy that had no answer.
+    pub fn failed(failure: &policy::Error) -> Self {
+        Self::Failed(Cow::Owned(failure.what()))
+    }
 }
 
 /// Addresses that were given back.

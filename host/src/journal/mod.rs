@@ -1,8 +1,9 @@
 //! The journal: what was decided for whom and why, what was given back, and which policy was in force.
 //!
 //! Owns the files below /var/lib/podwire/journal: what an entry holds, how entries of many processes come into one
-//! file, and how they are read. Knows addresses, plans and names; asks no policy, and neither kernel nor leases.
-//! Nothing depends on it: an ADD whose entry cannot be written is served all the same.
+//! file, how they are read, and what of the leases of an earlier moment follows from them. Knows addresses, plans
+//! and names, neither the kernel nor the registry; asks a policy only to decide again. Nothing depends on it: an ADD
+//! whose entry cannot be written is served all the same.
 //!
 //! | file | what | why |
 //! | --- | --- | --- |
@@ -15,8 +16,12 @@
 mod change;
 mod decision;
 mod difference;
+#[cfg(feature = "cli")]
+mod history;
 mod reader;
 mod recorder;
+#[cfg(feature = "cli")]
+mod replay;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -31,8 +36,12 @@ use crate::state::State;
 pub use change::{Change, What};
 pub use decision::{Decision, Outcome, Release};
 pub use difference::{Difference, differences};
+#[cfg(feature = "cli")]
+pub use history::{History, Present};
 pub use reader::Reading;
 pub use recorder::{Fact, Facts, Recorder};
+#[cfg(feature = "cli")]
+pub use replay::{Again, Decided, replay};
 pub use time::Time;
 
 /// Of a line. Goes up when an older podwire would misread it; fields may be added without.
@@ -56,7 +65,7 @@ impl Entry<'_> {
         match self {
             Self::Decision(decision) => decision.time,
             Self::Release(release) => release.time,
-            Self::Change(change) => change.time,
+            Self::Change(change) => change.at,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Opening the database, and beginning to read or write it.
 #![allow(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -98,6 +99,12 @@ impl Store {
         let store = Self { environment: Box::leak(Box::new(environment)) };
         OPENED.lock().unwrap_or_else(PoisonError::into_inner).push((key, store));
         Ok(store)
+    }
+
+    /// The boot that its sequence numbers belong to.
+    pub fn boot(&self) -> &'static str {
+        let boot = self.environment.path.parent().and_then(Path::file_name);
+        boot.and_then(OsStr::to_str).unwrap_or_default()
     }
 
     /// Waits until nobody else reads or writes, then begins to write. What is not committed is as if it

@@ -4,6 +4,7 @@ mod inspect;
 mod install;
 mod list;
 mod remove;
+mod replay;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -21,6 +22,8 @@ use crate::state::State;
 pub(super) enum Command {
     /// Check a component, compile it, and make it the policy of that name, in one step.
     Install(install::Arguments),
+    /// Decide again what is in the journal, and show whom a candidate would treat differently.
+    Replay(replay::Arguments),
     /// Show which policies there are.
     List,
     /// Show what a component imports and exports, and whether podwire would take it.
@@ -33,6 +36,7 @@ pub(super) fn run(state: &State, command: Command) -> Result<ExitCode> {
     let registry = Registry::open(state);
     match command {
         Command::Install(arguments) => install::run(&registry, arguments),
+        Command::Replay(arguments) => replay::run(state, &registry, &arguments),
         Command::List => list::run(&registry),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Remove(arguments) => remove::run(&registry, &arguments),
