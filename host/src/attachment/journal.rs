@@ -1,10 +1,11 @@
 //! What an ADD, a DEL and a GC leave in the journal, when it is done and no lock is held any more.
 
 use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::tell;
-use crate::journal::{Decision, Entry, Facts, Journal, Outcome, Release, Time};
+use crate::journal::{Appender, Decision, Entry, Facts, Journal, Outcome, Release, Time};
 use crate::leases::{Attachment, Sequence, Store};
 use crate::plan::AddRequest;
 use crate::policy::Spent;
@@ -77,9 +78,18 @@ impl Released {
     }
 }
 
+/// Closing it would take longer than the process's end.
+static APPENDER: Mutex<Option<Appender>> = Mutex::new(None);
+
 /// The call is served whether this can be written or not.
 fn append(state: &State, entry: &Entry<'_>) {
-    if let Err(why) = Journal::open(state).append(entry) {
+    let journal = Journal::open(state);
+    let mut kept = APPENDER.lock().unwrap_or_else(PoisonError::into_inner);
+    let appender = match kept.take() {
+        Some(appender) if *appender.journal() == journal => appender,
+        _ => Appender::new(journal),
+    };
+    if let Err(why) = kept.insert(appender).append(entry) {
         tell(format_args!("the journal lacks an entry: {why}"));
     }
 }

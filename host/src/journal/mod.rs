@@ -43,6 +43,7 @@ pub use recorder::{Fact, Facts, Recorder};
 #[cfg(feature = "cli")]
 pub use replay::{Again, Decided, replay};
 pub use time::Time;
+pub use writer::Appender;
 
 /// Of a line. Goes up when an older podwire would misread it; fields may be added without.
 const FORMAT: u32 = 1;
@@ -71,7 +72,7 @@ impl Entry<'_> {
 }
 
 /// The journal of a node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
     directory: PathBuf,
 }

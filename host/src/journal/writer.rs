@@ -24,15 +24,46 @@ pub(super) const KEPT: usize = 4;
 /// longer by some entries for it.
 const LOOKS: u64 = 16;
 
-impl Journal {
+/// Appends to a journal, whose file it keeps open: a call of the plugin has an entry or two, and ends.
+///
+/// One that others move aside meanwhile is appended to where it is.
+#[derive(Debug)]
+pub struct Appender {
+    journal: Journal,
+    file: Option<File>,
+}
+
+impl Appender {
+    /// Touches nothing yet.
+    pub fn new(journal: Journal) -> Self {
+        Self { journal, file: None }
+    }
+
+    /// Whose entries it appends.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     /// Appends an entry. Whatever other processes append at the same time stands before or after it.
-    pub fn append(&self, entry: &Entry<'_>) -> Result<(), Error> {
-        let file = self.open_to_append()?;
-        append(&file, &line(entry)).map_err(Error::io(&self.file(0), "append"))?;
-        if looks_at_length(entry) && is_long(&file).map_err(Error::io(&self.file(0), "look at"))? {
-            self.begin_anew()?;
+    pub fn append(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.journal.open_to_append()?,
+        };
+        let path = || self.journal.file(0);
+        append(&file, &line(entry)).map_err(|error| Error::io(&path(), "append to")(error))?;
+        if !looks_at_length(entry) || !is_long(&file).map_err(|error| Error::io(&path(), "look at")(error))? {
+            self.file = Some(file);
+            return Ok(());
         }
-        Ok(())
+        self.journal.begin_anew()
+    }
+}
+
+impl Journal {
+    /// Appends one entry.
+    pub fn append(&self, entry: &Entry<'_>) -> Result<(), Error> {
+        Appender::new(self.clone()).append(entry)
     }
 
     fn open_to_append(&self) -> Result<File, Error> {
