@@ -330,3 +330,7 @@ impl View for Moment {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

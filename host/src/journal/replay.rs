@@ -39,6 +39,11 @@ impl<'a> Decided<'a> {
         }
         decided
     }
+
+    /// The leases as the decision found them.
+    pub(super) fn moment(&self, history: &Arc<History>) -> Moment {
+        Moment::new(history, self.decision, self.before)
+    }
 }
 
 /// A decision that was made again.
@@ -63,13 +68,8 @@ impl Again {
 }
 
 /// Decides again, with another configuration of the policy if one is given.
-pub fn replay(
-    policy: &Policy,
-    config: Option<&str>,
-    history: &Arc<History>,
-    Decided { decision, before }: Decided<'_>,
-) -> Again {
-    let mut request = Cow::Borrowed(decision.request.as_ref());
+pub fn replay(policy: &Policy, config: Option<&str>, history: &Arc<History>, decided: Decided<'_>) -> Again {
+    let mut request = Cow::Borrowed(decided.decision.request.as_ref());
     if let Some(config) = config {
         request.to_mut().config = config.to_owned();
     }
@@ -77,7 +77,7 @@ pub fn replay(
         Ok(instance) => instance,
         Err(error) => return Again { outcome: Outcome::failed(&error), fuel: 0, unrecorded: 0 },
     };
-    let (answer, moment) = instance.add(&request, Moment::new(history, decision, before));
+    let (answer, moment) = instance.add(&request, decided.moment(history));
     let outcome = judge(&request, answer, &moment);
     Again { outcome, fuel: instance.spent().fuel, unrecorded: moment.unrecorded() }
 }
