@@ -152,11 +152,7 @@ impl<'a> Chapter<'a> {
         }
         self.tell_now(&mut text);
         for decision in &self.earlier {
-            line(
-                &mut text,
-                0,
-                format_args!("earlier: {}: {}", heading(decision), in_short(&decision.outcome)),
-            );
+            line(&mut text, 0, format_args!("earlier: {}: {}", heading(decision), decision.outcome));
         }
         text
     }
@@ -308,18 +304,7 @@ fn tell_outcome(text: &mut String, outcome: &Outcome<'_>) {
             // The first line is the interpreter's name.
             script::add(plan).lines().skip(1).for_each(|command| line(text, 1, command));
         }
-        other => line(text, 1, in_short(other)),
-    }
-}
-
-fn in_short(outcome: &Outcome<'_>) -> String {
-    match outcome {
-        Outcome::Plan(plan) => {
-            let addresses: Vec<_> = plan.addresses.iter().map(|address| address.prefix).collect();
-            format!("{} on {}", listed(&addresses), plan.host_interface)
-        }
-        Outcome::Refused(refusal) => format!("no: {}", refusal.message),
-        Outcome::Failed(why) => format!("failed: {why}"),
+        other => line(text, 1, other),
     }
 }
 

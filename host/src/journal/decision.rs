@@ -1,6 +1,7 @@
 //! What one ADD's policy was asked and answered, and what was given back.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,22 @@ impl Outcome<'_> {
     /// Of a policy that had no answer.
     pub fn failed(failure: &policy::Error) -> Self {
         Self::Failed(Cow::Owned(failure.what()))
+    }
+}
+
+/// In a few words.
+impl fmt::Display for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plan(plan) => {
+                for (i, address) in plan.addresses.iter().enumerate() {
+                    write!(f, "{}{}", if i == 0 { "" } else { ", " }, address.prefix)?;
+                }
+                write!(f, " on {}", plan.host_interface)
+            }
+            Self::Refused(refusal) => write!(f, "refused: {}", refusal.message),
+            Self::Failed(why) => write!(f, "failed: {why}"),
+        }
     }
 }
 

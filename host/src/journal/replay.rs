@@ -62,7 +62,11 @@ impl Again {
     pub fn differences(&self, decision: &Decision<'_>) -> Vec<Difference> {
         match (&decision.outcome, &self.outcome) {
             (Outcome::Plan(was), Outcome::Plan(now)) => differences(was.as_ref(), now.as_ref()),
-            (was, now) => differences(was, now),
+            (was, now) => {
+                let (was, now) = (Some(was.to_string()), Some(now.to_string()));
+                let differ = was != now;
+                differ.then(|| Difference { field: "outcome".to_owned(), was, now }).into_iter().collect()
+            }
         }
     }
 }
