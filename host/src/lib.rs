@@ -13,6 +13,7 @@
 //! | [`attachment`] | the way of one ADD, DEL, CHECK, GC and STATUS through these rooms | |
 //! | [`node`] | what is true per node: its configuration, bridges and routes to peers | CNI |
 //! | [`registry`] | installed policies, by name and digest | netlink, leases |
+//! | [`journal`] | what was decided, given back and changed, and when | how anything is decided or done |
 //! | [`state`] | where everything lies on disk | what it means |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
 //! | [`names`] | identities that are checked once, when they are made | |
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod cni;
 #[cfg(feature = "cli")]
 pub mod conform;
+pub mod journal;
 #[cfg(feature = "cli")]
 pub mod lab;
 pub mod leases;

@@ -7,8 +7,8 @@ use super::choice::{Choice, identity};
 use super::deciding::Deciding;
 use super::delegate::Delegate;
 use super::error::decided_by;
-use super::import;
 use super::source::Source;
+use super::{del, import, journal};
 use crate::cni::{self, AddResult, Code, Error, Facts, Input, Ipam, Role};
 use crate::leases::{Attachment, Delegated, Intent, NetworkNamespace, Origin, Store, Transaction, Turn};
 use crate::names::AttachmentId;
@@ -58,8 +58,8 @@ fn attach(
     let pod = container_namespace(&request.netns, request.netns_override)?;
     let Reserved { store, attachment, _turn } =
         reserve(state, request, &source, lent, namespace_of(&request.netns, &pod))?;
-    let wired =
-        net::wire(&pod, &attachment.intent.plan).map_err(|error| give_back(&store, &attachment, error))?;
+    let wired = net::wire(&pod, &attachment.intent.plan)
+        .map_err(|error| give_back(state, &store, &attachment, error))?;
     Ok(result(request, dns.as_ref(), &attachment, &wired))
 }
 
@@ -103,7 +103,7 @@ fn reserve_by(
         None => (store.turn(&request.attachment)?, None),
     };
     import::host_local(&store, &request.configuration, deciding.installed())?;
-    let attachment = decide(deciding, &store, request, asked, Beside { netns, delegated })?;
+    let attachment = decide(state, deciding, &store, (request, &asked), Beside { netns, delegated })?;
     Ok(Reserved { attachment, _turn: turn, store })
 }
 
@@ -134,15 +134,18 @@ struct Beside {
 }
 
 fn decide(
+    state: &State,
     deciding: &mut Deciding<Transaction>,
     store: &Store,
-    request: &cni::Add,
-    asked: AddRequest,
+    (request, question): (&cni::Add, &AddRequest),
     beside: Beside,
 ) -> Result<Attachment, Error> {
-    let decided = record(deciding, store, request, asked, beside);
+    let decided = record(deciding, store, request, question, beside);
     // Not before: whoever is slow to read it would keep every other ADD waiting for the database.
     deciding.say();
+    if let Some(asked) = deciding.asked() {
+        journal::decided(state, store, deciding.installed(), (question, asked), decided.as_ref());
+    }
     decided
 }
 
@@ -151,25 +154,25 @@ fn record(
     deciding: &mut Deciding<Transaction>,
     store: &Store,
     request: &cni::Add,
-    asked: AddRequest,
+    asked: &AddRequest,
     Beside { netns, delegated }: Beside,
 ) -> Result<Attachment, Error> {
     let transaction = store.transaction()?;
     refuse_if_there(&transaction, &asked.attachment)?;
-    let (decided, mut transaction) = deciding.ask(&asked, transaction);
+    let (decided, mut transaction) = deciding.ask(asked, transaction);
     let plan = decided?;
     cni::sayable(request.configuration.version, &plan, request.previous.as_ref())?;
     let Installed { name, digest, .. } = deciding.installed();
     let intent = Intent {
-        attachment: asked.attachment,
-        network: asked.network,
-        pod: asked.pod,
+        attachment: asked.attachment.clone(),
+        network: asked.network.clone(),
+        pod: asked.pod.clone(),
         netns,
         policy: name.clone(),
         digest: *digest,
-        config: asked.config,
+        config: asked.config.clone(),
         plan,
-        pools: asked.node.pools,
+        pools: asked.node.pools.clone(),
         origin: match request.configuration.role {
             Role::Main => Origin::Wired,
             Role::Ipam => Origin::Lent,
@@ -195,20 +198,20 @@ fn refuse_if_there(transaction: &Transaction, id: &AttachmentId) -> Result<(), E
 
 /// Nothing was wired, so nothing must stay on record; if that fails too, DEL does it. What a link may still
 /// answer for is not given back: DEL removes the link first.
-pub(super) fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error {
+pub(super) fn give_back(state: &State, store: &Store, attachment: &Attachment, error: net::Error) -> Error {
     let mut details = decided_by(&attachment.intent.policy, &attachment.intent.digest);
     if error.may_leave_something() {
         details.push_str("; its addresses stay on record until DEL");
-    } else if let Err(kept) = release(store, attachment) {
+    } else if let Err(kept) = release(state, store, attachment, &error) {
         details = format!("{details}; its addresses stay on record until DEL: {kept}");
     }
     Error::from(error).with_details(details)
 }
 
-fn release(store: &Store, attachment: &Attachment) -> Result<(), crate::leases::Error> {
-    let mut transaction = store.transaction()?;
-    let _ = transaction.release(&attachment.intent.attachment, attachment.sequence, Duration::ZERO)?;
-    transaction.commit()
+fn release(state: &State, store: &Store, attachment: &Attachment, why: &net::Error) -> Result<(), Error> {
+    let released = del::release(store.transaction()?, attachment, Duration::ZERO)?;
+    released.note(state, store, attachment, Some(why.to_string()));
+    Ok(())
 }
 
 fn result(request: &cni::Add, dns: Option<&Dns>, attachment: &Attachment, wired: &Wired) -> String {

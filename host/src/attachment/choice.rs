@@ -56,7 +56,7 @@ impl Choice {
             Ok(Some(change)) => tell(format_args!("{change}")),
             Ok(None) => {}
             // What the pod was refused for is what matters.
-            Err(why) => tell(format_args!("a fault of policy {version} is not counted: {why}")),
+            Err(why) => tell(format_args!("policy {version} failed: {why}")),
         }
     }
 }

@@ -1,23 +1,29 @@
 //! A policy that is loaded, instantiated and has its configuration, before any lock is taken; and beside it, if one
 //! is tried in its shadow, another version, whose answer has no effect.
 
+use std::borrow::Cow;
+use std::time::Instant;
+
 use super::choice::Choice;
 use super::error::{broken, refused};
+use super::journal::Asked;
 use super::shadow::{Shadow, Shadowed};
 use super::source::Source;
 use super::{say, tell};
 use crate::cni::{self, Error};
+use crate::journal::{Outcome, Recorder};
 use crate::leases::View;
 use crate::node::config::Settings;
-use crate::plan::{AddRequest, Checked, check};
-use crate::policy::{Engine, Instance, Policy};
+use crate::plan::{AddPlan, AddRequest, Checked, check};
+use crate::policy::{self, Engine, Instance, Policy, Verdict};
 use crate::registry::{self, Installed, Registry};
 
 pub(super) struct Deciding<V: 'static> {
     installed: Installed,
-    instance: Instance<V>,
+    instance: Instance<Recorder<V>>,
     config: String,
     shadow: Option<Shadow<V>>,
+    asked: Option<Asked>,
 }
 
 impl<V: View + 'static> Deciding<V> {
@@ -27,14 +33,14 @@ impl<V: View + 'static> Deciding<V> {
         load: impl Fn(&Registry, &Engine, &Installed) -> Result<Policy, registry::Error>,
     ) -> Result<Self, Error> {
         let (engine, config) = (Engine::new()?, choice.config.clone());
-        let load = |installed: &Installed| -> Result<Instance<V>, Error> {
-            Ok(load(&choice.registry, &engine, installed)?.instantiate()?)
-        };
+        let load = |installed: &Installed| load(&choice.registry, &engine, installed);
         let installed = choice.chosen.decides.clone();
-        let instance = load(&installed)?;
-        let shadow = choice.chosen.shadow.as_ref();
-        let shadow = shadow.map(|shadow| Shadow::new(shadow.clone(), load(shadow)));
-        Ok(Self { installed, instance, config, shadow })
+        let instance = load(&installed)?.instantiate()?;
+        let shadow = choice.chosen.shadow.as_ref().map(|shadow| {
+            let instance = load(shadow).map_err(Error::from).and_then(|policy| Ok(policy.instantiate()?));
+            Shadow::new(shadow.clone(), instance)
+        });
+        Ok(Self { installed, instance, config, shadow, asked: None })
     }
 
     /// What the policy is asked for an ADD.
@@ -67,14 +73,17 @@ impl<V: View + 'static> Deciding<V> {
 
     /// The policy's plan, if it has one and the plan keeps every rule; the view comes back in any case.
     pub(super) fn ask(&mut self, asked: &AddRequest, view: V) -> (Result<Checked, Error>, V) {
-        let (decided, view) = decide(&self.installed, &mut self.instance, asked, view);
-        match &mut self.shadow {
-            Some(shadow) => {
-                let view = shadow.ask(asked, view, &decided);
-                (decided, view)
-            }
-            None => (decided, view),
+        let begun = Instant::now();
+        let (answer, recorder) = self.instance.add(asked, Recorder::new(view));
+        let took = begun.elapsed();
+        let (mut view, facts) = recorder.into_parts();
+        let (no, decided) = judge(&self.installed, asked, answer);
+        if let Some(shadow) = &mut self.shadow {
+            view = shadow.ask(asked, view, &decided);
         }
+        let shadow = self.shadowed().and_then(Shadowed::told);
+        self.asked = Some(Asked { facts, took, spent: self.instance.spent(), no, shadow });
+        (decided, view)
     }
 
     /// What the version in the shadow would have done, if there is one and it was asked.
@@ -92,9 +101,14 @@ impl<V: View + 'static> Deciding<V> {
     /// Passes on what the policy said to the operator when it was asked.
     pub(super) fn say(&self) {
         say(&self.installed.name, self.instance.notes());
-        if let Some(Shadowed { version, difference: Some(difference), .. }) = self.shadowed() {
-            tell(format_args!("policy {version} in the shadow of {}: {difference}", self.installed.digest));
+        if let Some(told) = self.shadowed().and_then(Shadowed::told) {
+            tell(format_args!("in the shadow of {}: {told}", self.installed.digest));
         }
+    }
+
+    /// How the policy was asked, if it was.
+    pub(super) fn asked(&self) -> Option<&Asked> {
+        self.asked.as_ref()
     }
 
     /// Which policy it is.
@@ -108,17 +122,19 @@ impl<V: View + 'static> Deciding<V> {
     }
 }
 
-/// One version's plan, if it has one and the plan keeps every rule.
-pub(super) fn decide<V: View + 'static>(
+/// The plan that keeps every rule, or why there is none: for the journal, and for the runtime.
+pub(super) fn judge(
     installed: &Installed,
-    instance: &mut Instance<V>,
     asked: &AddRequest,
-    view: V,
-) -> (Result<Checked, Error>, V) {
-    let (answer, view) = instance.add(asked, view);
-    let decided = answer.map_err(Error::from).and_then(|verdict| {
-        let plan = verdict.map_err(|refusal| refused(installed, &refusal))?;
-        check::add(asked, plan).map_err(|violation| broken(installed, &violation))
-    });
-    (decided, view)
+    answer: Result<Verdict<AddPlan>, policy::Error>,
+) -> (Option<Outcome<'static>>, Result<Checked, Error>) {
+    match answer.map(|verdict| verdict.map(|plan| check::add(asked, plan))) {
+        Ok(Ok(Ok(checked))) => (None, Ok(checked)),
+        Ok(Ok(Err(violation))) => (Some(Outcome::broken(&violation)), Err(broken(installed, &violation))),
+        Ok(Err(refusal)) => {
+            let error = refused(installed, &refusal);
+            (Some(Outcome::Refused(Cow::Owned(refusal))), Err(error))
+        }
+        Err(failure) => (Some(Outcome::failed(&failure)), Err(failure.into())),
+    }
 }

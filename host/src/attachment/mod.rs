@@ -12,6 +12,7 @@ mod delegate;
 mod error;
 mod gc;
 mod import;
+mod journal;
 #[cfg(feature = "compiler")]
 pub mod networks;
 #[cfg(feature = "compiler")]

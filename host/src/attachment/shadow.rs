@@ -1,12 +1,10 @@
 //! A version of a policy that is asked beside the one that decides. Nothing of what it says is done, and whatever
 //! becomes of it, the ADD goes on.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use super::deciding::decide;
+use super::deciding::judge;
 use super::error::is_fault;
 use crate::cni::Error;
+use crate::journal::differences;
 use crate::leases::View;
 use crate::plan::{AddRequest, Checked};
 use crate::policy::Instance;
@@ -23,14 +21,20 @@ pub(super) struct Shadow<V: 'static> {
 }
 
 /// What a version in the shadow said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Shadowed {
     /// Which one: name and digest.
-    pub(super) version: String,
+    version: String,
     /// What it would have done differently; none: nothing.
     pub(super) difference: Option<String>,
     /// It did not answer as a policy must.
     pub(super) failed: bool,
+}
+
+impl Shadowed {
+    /// In one line, unless it would have done the same.
+    pub(super) fn told(&self) -> Option<String> {
+        self.difference.as_ref().map(|difference| format!("policy {}: {difference}", self.version))
+    }
 }
 
 impl<V: View + 'static> Shadow<V> {
@@ -41,7 +45,10 @@ impl<V: View + 'static> Shadow<V> {
     /// Asks it what another version was asked, and compares.
     pub(super) fn ask(&mut self, asked: &AddRequest, view: V, decided: &Result<Checked, Error>) -> V {
         let (own, view) = match &mut self.instance {
-            Ok(instance) => decide(&self.installed, instance, asked, view),
+            Ok(instance) => {
+                let (answer, view) = instance.add(asked, view);
+                (judge(&self.installed, asked, answer).1, view)
+            }
             Err(why) => (Err(why.clone()), view),
         };
         let has_wishes = !asked.requested_addresses.is_empty() || asked.requested_mac.is_some();
@@ -81,17 +88,12 @@ fn given(plan: &Checked) -> String {
     addresses.join(", ")
 }
 
-/// The parts of two plans that are not equal.
+/// The fields of two plans that are not equal.
 fn between(decided: &Checked, own: &Checked) -> String {
-    let parts = |plan: &Checked| match serde_json::to_value(plan) {
-        Ok(Value::Object(parts)) => parts,
-        _ => Default::default(),
-    };
-    let (decided, own) = (parts(decided), parts(own));
-    let unequal = own.iter().filter(|(part, value)| decided.get(*part) != Some(*value));
-    let lines = unequal.map(|(part, value)| {
-        let decided = decided.get(part).unwrap_or(&Value::Null);
-        format!("{part} would be {value}, not {decided}")
+    let value = |value: Option<String>| value.unwrap_or_else(|| "absent".to_owned());
+    let unequal = differences(decided, own).into_iter();
+    let told = unequal.map(|unequal| {
+        format!("{} would be {}, not {}", unequal.field, value(unequal.now), value(unequal.was))
     });
-    lines.collect::<Vec<_>>().join("; ")
+    told.collect::<Vec<_>>().join("; ")
 }

@@ -5,6 +5,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod conform;
+mod explain;
+mod journal;
 mod lab;
 mod node;
 mod plan;
@@ -37,6 +39,8 @@ struct Arguments {
 enum Command {
     /// Show what would be done for a pod, and do nothing.
     Plan(plan::Arguments),
+    /// Show why a pod has its address and routes.
+    Explain(explain::Arguments),
     /// Make this node's bridges and its routes to other nodes' pods.
     #[command(subcommand)]
     Node(node::Command),
@@ -78,6 +82,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     let state = State::new(root);
     match arguments.command {
         Command::Plan(arguments) => plan::run(&state, &arguments),
+        Command::Explain(arguments) => explain::run(&state, &arguments),
         Command::Node(command) => node::run(&state, &command),
         Command::Status => status::run(&state),
         Command::Policy(command) => policy::run(&state, command),

@@ -125,6 +125,14 @@ pub enum Error {
         /// What it said.
         message: String,
     },
+    /// It holds, but nobody will read of it.
+    #[error("{change}: this holds, but the journal lacks it: {source}")]
+    NotRecorded {
+        /// What was changed.
+        change: String,
+        /// What is wrong with the journal.
+        source: state::Error,
+    },
     /// Something is wrong with a file.
     #[error(transparent)]
     File(#[from] state::Error),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
 
-use super::change::{Change, Moment, What};
 use super::{Error, Installed, Registry};
+use crate::journal::{Change, Time, What};
 use crate::names::{AttachmentId, NetworkName};
 use crate::state;
 
@@ -101,7 +101,7 @@ fn append(path: &Path, occasion: Occasion<'_>, what: &str) -> Result<(), Error> 
 }
 
 fn line(Occasion { network, attachment }: Occasion<'_>, what: &str) -> String {
-    let mut line = format!("{} {attachment} {network} {what}", Moment::now());
+    let mut line = format!("{} {attachment} {network} {what}", Time::now());
     line.truncate(line.floor_char_boundary(LINE - 1));
     let mut line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     line.push('\n');

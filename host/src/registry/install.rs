@@ -1,9 +1,9 @@
 //! Storing a version of a policy. It decides nothing until it is activated.
 
-use super::change::{Moment, What};
 use super::compiled::{lock, make_directory};
 use super::rollout::Version;
 use super::{COMPONENT, Error, Installed, Registry, digest};
+use crate::journal::{Time, What};
 use crate::leases::Empty;
 use crate::names::PolicyName;
 use crate::policy::{self, Engine};
@@ -18,7 +18,7 @@ impl Registry {
         let code = engine.compile(component)?;
         let installed = self.version(name, digest(component));
         self.store(&engine, &installed, component, &code)?;
-        let version = Version { digest: installed.digest, at: Moment::now(), by: by.to_owned() };
+        let version = Version { digest: installed.digest, at: Time::now(), by: by.to_owned() };
         self.change(name, None, by, |standing| {
             // Somebody may have removed it under its other name meanwhile.
             installed.exists()?;

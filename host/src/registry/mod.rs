@@ -14,7 +14,6 @@
 //! files; does not know what a policy decides.
 
 mod builtin;
-mod change;
 mod choice;
 mod compiled;
 mod error;
@@ -32,10 +31,10 @@ use std::path::PathBuf;
 
 use sha2::Digest as _;
 
+use crate::journal::Journal;
 use crate::names::{Digest, PolicyName};
 use crate::state::{self, State};
 
-pub use change::{Change, Moment, What};
 pub use choice::Chosen;
 pub use error::Error;
 pub use faults::Occasion;
@@ -47,6 +46,7 @@ pub use rollout::{Candidate, FellBack, Rollout, Scope, Standing, Trial, Version}
 #[derive(Debug, Clone)]
 pub struct Registry {
     policies: PathBuf,
+    journal: Journal,
 }
 
 /// One version of a policy, under the name by which it was asked for.
@@ -83,7 +83,7 @@ impl Installed {
 impl Registry {
     /// The policies below that state directory. Touches nothing.
     pub fn open(state: &State) -> Self {
-        Self { policies: state.policies_dir() }
+        Self { policies: state.policies_dir(), journal: Journal::open(state) }
     }
 
     /// What decides where no network has a version of its own: what is activated, else what is built in.

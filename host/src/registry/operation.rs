@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::change::{Change, Moment, What};
 use super::compiled::lock;
 use super::rollout::{Scope, Standing, Trial, Version, place};
 use super::{Error, Installed, Registry, builtin, hex};
+use crate::journal::{Change, Time, What};
 use crate::names::{Digest, PolicyName};
 use crate::state;
 
@@ -109,7 +109,7 @@ impl Registry {
         by: &str,
         alter: impl FnOnce(&mut Standing, Version) -> Result<What, Error>,
     ) -> Result<Change, Error> {
-        let now = Version { digest: version.digest, at: Moment::now(), by: by.to_owned() };
+        let now = Version { digest: version.digest, at: Time::now(), by: by.to_owned() };
         let change = self.change(&version.name, scope, by, |standing| {
             // Somebody may have removed it meanwhile.
             version.exists()?;
@@ -158,9 +158,9 @@ impl Registry {
         let removed = |version: &Version| {
             let (policy, digest) = (name.clone(), version.digest);
             let what = What::Removed { digest };
-            self.recorded(Change { at: Moment::now(), by: by.to_owned(), policy, network: None, what })
+            self.recorded(Change { at: Time::now(), by: by.to_owned(), policy, network: None, what })
         };
-        Ok(standing.installed.iter().map(removed).collect())
+        standing.installed.iter().map(removed).collect()
     }
 
     fn take_away(&self, name: &PolicyName) -> Result<Standing, Error> {

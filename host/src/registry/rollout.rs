@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::change::{Moment, What};
 use super::{Error, builtin};
+use crate::journal::{Time, What};
 use crate::names::{Digest, NetworkName, PolicyName};
 
 /// How many earlier versions a name remembers.
@@ -45,7 +45,7 @@ pub struct Version {
     /// Of the component.
     pub digest: Digest,
     /// Since when.
-    pub at: Moment,
+    pub at: Time,
     /// By whom.
     pub by: String,
 }
@@ -77,7 +77,7 @@ pub struct FellBack {
     /// What decides instead.
     pub to: Digest,
     /// When.
-    pub at: Moment,
+    pub at: Time,
     /// How often it failed.
     pub faults: u32,
 }
@@ -222,7 +222,7 @@ impl Standing {
         } else {
             return None;
         };
-        self.rollout_mut(scope).fell_back = Some(FellBack { from, to, at: Moment::now(), faults });
+        self.rollout_mut(scope).fell_back = Some(FellBack { from, to, at: Time::now(), faults });
         Some(What::FellBack { from, to, faults })
     }
 

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::change::{Change, Moment, What};
 use super::compiled::{lock, make_directory};
 use super::rollout::{Scope, Standing};
 use super::{Error, Registry};
+use crate::journal::{Change, Entry, Time, What};
 use crate::names::PolicyName;
 use crate::state;
 
@@ -61,13 +61,16 @@ impl Registry {
             .map_err(|source| Error::Pointer { path: path.clone(), source })?;
         state::write_atomically(&path, &text)?;
         let (policy, network) = (name.clone(), scope.cloned());
-        let change = Change { at: Moment::now(), by: by.to_owned(), policy, network, what };
-        Ok(Some(self.recorded(change)))
+        let change = Change { at: Time::now(), by: by.to_owned(), policy, network, what };
+        self.recorded(change).map(Some)
     }
 
     /// Every change goes through here, once it holds.
-    pub(super) fn recorded(&self, change: Change) -> Change {
-        change
+    pub(super) fn recorded(&self, change: Change) -> Result<Change, Error> {
+        match self.journal.append(&Entry::Change(change.clone())) {
+            Ok(()) => Ok(change),
+            Err(source) => Err(Error::NotRecorded { change: change.to_string(), source }),
+        }
     }
 
     pub(super) fn file(&self, name: &PolicyName) -> PathBuf {

@@ -6,7 +6,7 @@
 //! | directory | with `--root DIR` | holds |
 //! | --- | --- | --- |
 //! | `/run/podwire` | `DIR/run` | leases: they describe namespaces, and die with the boot as those do |
-//! | `/var/lib/podwire` | `DIR/lib` | installed policies and their compiled code: they outlive a boot |
+//! | `/var/lib/podwire` | `DIR/lib` | installed policies, their compiled code, and the journal: they outlive a boot |
 //! | `/etc/podwire` | `DIR/etc` | what the operator writes |
 
 use std::ffi::{OsStr, OsString};
@@ -68,6 +68,11 @@ impl State {
     /// Installed policies, a directory for each digest.
     pub fn policies_dir(&self) -> PathBuf {
         self.lib.join("policies")
+    }
+
+    /// What was decided, and when.
+    pub fn journal_dir(&self) -> PathBuf {
+        self.lib.join("journal")
     }
 
     /// The other nodes, if the operator named them.

@@ -16,7 +16,7 @@ impl Bench {
         let version = self.policies().join(&hex);
         fs::create_dir_all(&version).expect("the root is the test's own");
         write(version.join("policy.wasm"), bytes);
-        let version = json!({ "digest": format!("sha256:{hex}"), "at": 0, "by": "a test" });
+        let version = json!({ "digest": format!("sha256:{hex}"), "at": "1970-01-01T00:00:00.000000000Z", "by": "a test" });
         let standing = json!({ "everywhere": { "active": version }, "installed": [version] });
         write(self.policies().join("names").join(name).with_extension("json"), standing.to_string());
     }

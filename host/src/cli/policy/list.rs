@@ -73,7 +73,7 @@ fn described(
     }
     if let Some(fell_back) = &rollout.fell_back {
         let (from, to) = (hex12(&fell_back.from), hex12(&fell_back.to));
-        let (faults, at) = (fell_back.faults, fell_back.at);
+        let (faults, at) = (fell_back.faults, fell_back.at.in_words());
         parts.push((
             "fell back".to_owned(),
             format!("from {from}, which failed {faults} times, to {to} at {at}"),
@@ -83,7 +83,7 @@ fn described(
 }
 
 fn told(version: &Version) -> String {
-    format!("{} since {} by {}", version.digest, version.at, version.by)
+    format!("{} since {} by {}", version.digest, version.at.in_words(), version.by)
 }
 
 fn faults(registry: &Registry, name: &PolicyName, version: &Version) -> Result<String, Error> {

@@ -6,6 +6,7 @@ mod install;
 pub(super) mod list;
 mod prove;
 mod remove;
+mod replay;
 mod rollback;
 
 use std::fs::File;
@@ -31,6 +32,8 @@ pub(super) enum Command {
     Activate(activate::Arguments),
     /// Withdraw the version that is tried out; if there is none, go back to the one that decided before.
     Rollback(rollback::Arguments),
+    /// Decide again what is in the journal, and show whom a candidate would treat differently.
+    Replay(replay::Arguments),
     /// Show which policies there are: what decides, since when, by whom, and what failed.
     List,
     /// Forget a policy, or one version of it. Pods that it decided keep what they have.
@@ -44,6 +47,7 @@ pub(super) fn run(state: &State, command: Command) -> Result<ExitCode> {
         Command::Install(arguments) => install::run(&registry, arguments),
         Command::Activate(arguments) => activate::run(state, &registry, &arguments),
         Command::Rollback(arguments) => rollback::run(&registry, &arguments),
+        Command::Replay(arguments) => replay::run(state, &registry, &arguments),
         Command::List => list::run(&registry),
         Command::Remove(arguments) => remove::run(state, &registry, &arguments),
     }

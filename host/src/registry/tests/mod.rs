@@ -10,6 +10,7 @@ use std::sync::Barrier;
 use std::path::Path;
 
 use super::*;
+use crate::journal::What;
 use crate::policy::testing::{Guest, Leases, request};
 use crate::policy::{self, Engine, abi_key};
 

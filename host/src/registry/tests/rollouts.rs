@@ -1,6 +1,7 @@
 //! Versions that are activated, tried, taken back and withdrawn.
 
 use super::*;
+use crate::journal::{Time, What};
 use crate::names::{AttachmentId, NetworkName};
 
 /// After so many faults a version is withdrawn.
@@ -64,7 +65,7 @@ fn a_name_remembers_a_bounded_number_of_versions() {
     let name = "p".parse().unwrap();
     for number in 0..40 {
         let digest = Digest([number; 32]);
-        standing.activate(&name, None, Version { digest, at: Moment(0), by: BY.into() });
+        standing.activate(&name, None, Version { digest, at: Time::now(), by: BY.into() });
     }
     assert_eq!(standing.everywhere.previous.len(), 16);
     assert_eq!(standing.everywhere.previous[0].digest, Digest([38; 32]));
