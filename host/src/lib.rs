@@ -14,6 +14,7 @@
 //! | [`node`] | what is true per node: its configuration, bridges and routes to peers | CNI |
 //! | [`registry`] | installed policies, by name and digest | netlink, leases |
 //! | [`state`] | where everything lies on disk | what it means |
+//! | `trial` | trying policies: written cases, the built-in battery, what a decision costs | CNI, netlink, what is installed |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
 //! | [`names`] | identities that are checked once, when they are made | |
 
@@ -33,3 +34,5 @@ pub mod plan;
 pub mod policy;
 pub mod registry;
 pub mod state;
+#[cfg(feature = "compiler")]
+pub mod trial;

@@ -43,6 +43,8 @@ use crate::plan::{Checked, Pod, Wiring};
 mod error;
 mod folder;
 mod keys;
+#[cfg(feature = "compiler")]
+mod ledger;
 mod snapshot;
 mod store;
 mod transaction;
@@ -53,6 +55,8 @@ mod view;
 mod tests;
 
 pub use error::Error;
+#[cfg(feature = "compiler")]
+pub use ledger::Ledger;
 pub use snapshot::Snapshot;
 pub use store::Store;
 pub use transaction::{Release, Transaction};
@@ -201,15 +205,19 @@ impl Intent {
         self.plan.addresses.iter().map(|address| address.prefix.addr())
     }
 
-    /// The addresses that nobody may hold: the gateways, and what the bridge carries.
     fn gateways(&self) -> BTreeSet<IpAddr> {
-        let gateways = self.plan.addresses.iter().filter_map(|address| address.gateway);
-        let bridge = match &self.plan.wiring {
-            Wiring::Bridge { bridge, .. } => bridge.addresses.as_slice(),
-            Wiring::Routed => &[],
-        };
-        gateways.chain(bridge.iter().map(IpNet::addr)).collect()
+        gateways(&self.plan)
     }
+}
+
+/// The addresses of a plan that nobody may hold: the gateways, and what the bridge carries.
+fn gateways(plan: &Checked) -> BTreeSet<IpAddr> {
+    let gateways = plan.addresses.iter().filter_map(|address| address.gateway);
+    let bridge = match &plan.wiring {
+        Wiring::Bridge { bridge, .. } => bridge.addresses.as_slice(),
+        Wiring::Routed => &[],
+    };
+    gateways.chain(bridge.iter().map(IpNet::addr)).collect()
 }
 
 /// Tells one ADD from another of the same container and interface. A release must quote it, so that what
