@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 use super::error::refused;
@@ -10,8 +11,10 @@ use crate::cni::{Configuration, Environment, Error, Input, Request};
 use crate::leases::Empty;
 use crate::names::{NetworkName, PolicyName};
 use crate::node::config::Settings;
+use crate::plan::Node;
 use crate::policy::Policy;
 use crate::registry::Installed;
+use crate::trial::Setting;
 
 /// The endings of files that libcni reads.
 const ENDINGS: [&str; 3] = ["conf", "conflist", "json"];
@@ -25,6 +28,22 @@ pub struct Served {
     pub network: NetworkName,
     /// The policy's own configuration.
     pub config: String,
+    /// Blocks of this node's pods, if the network names any.
+    pools: Option<Vec<IpNet>>,
+    /// Blocks that hold all pods.
+    cluster: Option<Vec<IpNet>>,
+}
+
+impl Served {
+    /// What it would have a policy decide with.
+    pub fn setting(&self, settings: &Settings) -> Setting {
+        let usual = Setting::of(&self.config);
+        match settings.node(self.pools.as_deref(), self.cluster.as_deref()) {
+            Ok(Node { pools, cluster, .. }) => Setting { pools, cluster, ..usual },
+            // An ADD will say what is wrong with the blocks.
+            Err(_) => usual,
+        }
+    }
 }
 
 /// The networks that the folder configures and the policy serves, in the order of their files; and what is wrong with
@@ -40,8 +59,9 @@ pub fn served(
             match plugin.and_then(|plugin| read(plugin).map_err(|error| error.to_string())) {
                 Ok(network) if named(&network, settings) == *policy => {
                     let config = network.config.as_deref().unwrap_or_else(|| settings.policy_config());
-                    let (network, config) = (network.network, config.to_owned());
-                    served.push(Served { file: file.clone(), network, config });
+                    let (file, config) = (file.clone(), config.to_owned());
+                    let Configuration { network, pools, cluster, .. } = network;
+                    served.push(Served { file, network, config, pools, cluster });
                 }
                 Ok(_) => {}
                 Err(why) => wrong.push(format!("{}: {why}", file.display())),

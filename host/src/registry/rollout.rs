@@ -27,7 +27,7 @@ pub struct Standing {
 
 /// Which versions decide.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "kebab-case")]
 pub struct Rollout {
     /// Decides. None: what decides everywhere; there, what is built in.
     pub active: Option<Version>,

@@ -52,7 +52,7 @@ struct Load {
     /// Pairs of calls that are done.
     done: AtomicUsize,
     pairs: usize,
-    /// Activations that have begun, and that have ended: version `n % versions` is the `n`th.
+    /// Swaps that have begun, and that have ended.
     begun: AtomicUsize,
     ended: AtomicUsize,
     failed: AtomicBool,
@@ -85,14 +85,20 @@ impl Load {
     fn assert_recorded(&self, container: &str, result: &Value, active: std::ops::RangeInclusive<usize>) {
         let address = result["ips"][0]["address"].as_str().expect("an address");
         let digest = digest_on_record(&self.leases, container, address);
-        let mut meanwhile = active.clone().map(|activation| &self.versions[activation % self.versions.len()]);
+        let mut meanwhile = active.clone().map(|swap| self.after(swap));
         let version = meanwhile.find(|(version, _)| *version == digest);
         let (_, length) =
             version.unwrap_or_else(|| panic!("{container}: {digest} was not active in {active:?}"));
         assert!(address.ends_with(length), "{container}: {address} is not of {digest}");
     }
 
-    /// Activates one version after the other while the calls go on, evenly among them.
+    /// What decides after so many swaps: one version after the other, and after each the first one again.
+    fn after(&self, swap: usize) -> &(String, &'static str) {
+        let others = self.versions.len() - 1;
+        if swap.is_multiple_of(2) { &self.versions[0] } else { &self.versions[1 + swap / 2 % others] }
+    }
+
+    /// Activates a version and takes it back, again and again, while the calls go on, evenly among them.
     fn swap(&self, podwire: &Podwire) {
         for swap in 1..=SWAPS {
             while !self.is_over() && self.done.load(Ordering::SeqCst) < self.pairs * swap / (SWAPS + 1) {
@@ -100,7 +106,11 @@ impl Load {
             }
             assert!(!self.is_over(), "the calls were over before the swap number {swap}");
             self.begun.fetch_add(1, Ordering::SeqCst);
-            activate(podwire, &self.versions[swap % self.versions.len()].0);
+            if swap.is_multiple_of(2) {
+                podwire.run(&["policy", "rollback", "swapped"]).done();
+            } else {
+                activate(podwire, &self.after(swap).0);
+            }
             self.ended.fetch_add(1, Ordering::SeqCst);
         }
     }

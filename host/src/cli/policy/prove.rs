@@ -1,33 +1,22 @@
 //! What a version must stand before it decides anything.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 
-use crate::leases::Empty;
-use crate::names::AttachmentId;
-use crate::plan::{AddRequest, Node};
-use crate::policy::{Engine, Policy};
+use crate::attachment::networks::Served;
+use crate::node::config::Settings;
+use crate::policy::Policy;
+use crate::trial::battery;
 
-/// Whether the version answers at all. It may refuse: its configuration may be another one.
-pub(super) fn prove(_: &Engine, policy: &Policy) -> Result<()> {
-    let (answer, _) = policy.instantiate()?.add(&question()?, Empty);
-    drop(answer.context("an ADD that is nothing special")?);
+/// Asks the version whatever is hard, with the configuration of every network that it will serve. It may refuse, but
+/// must neither fail nor break a rule.
+pub(super) fn prove(settings: &Settings, policy: &Policy, networks: &[Served]) -> Result<()> {
+    let mut situations: Vec<_> = networks.iter().map(|served| served.setting(settings)).collect();
+    situations.dedup();
+    let report = battery(policy, &situations);
+    let faults: Vec<_> =
+        report.faults().map(|(situation, example)| format!("{situation}: {example}")).collect();
+    if !faults.is_empty() {
+        bail!("{}; `podwire policy test` has the details", faults.join("; "));
+    }
     Ok(())
-}
-
-fn question() -> Result<AddRequest> {
-    let block = vec!["10.244.1.0/24".parse()?];
-    Ok(AddRequest {
-        network: "pods".parse()?,
-        attachment: AttachmentId { container_id: "nobody".parse()?, ifname: "eth0".parse()? },
-        pod: None,
-        node: Node { name: "node".to_owned(), addresses: Vec::new(), pools: block.clone(), cluster: block },
-        requested_addresses: Vec::new(),
-        range_sets: None,
-        requested_routes: Vec::new(),
-        operators_bridge: None,
-        port_mappings: Vec::new(),
-        bandwidth: None,
-        requested_mac: None,
-        config: "{}".to_owned(),
-    })
 }
