@@ -13,7 +13,9 @@
 //! | [`attachment`] | the way of one ADD, DEL, CHECK, GC and STATUS through these rooms | |
 //! | [`node`] | what is true per node: its configuration, bridges and routes to peers | CNI |
 //! | [`registry`] | installed policies, by name and digest | netlink, leases |
+//! | [`journal`] | what was decided, given back and changed, and when | how anything is decided or done |
 //! | [`state`] | where everything lies on disk | what it means |
+//! | `trial` | trying policies: written cases, the built-in battery, what a decision costs | CNI, netlink, what is installed |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
 //! | [`names`] | identities that are checked once, when they are made | |
 
@@ -23,6 +25,7 @@ pub mod cli;
 pub mod cni;
 #[cfg(feature = "cli")]
 pub mod conform;
+pub mod journal;
 #[cfg(feature = "cli")]
 pub mod lab;
 pub mod leases;
@@ -33,3 +36,5 @@ pub mod plan;
 pub mod policy;
 pub mod registry;
 pub mod state;
+#[cfg(feature = "compiler")]
+pub mod trial;

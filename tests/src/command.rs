@@ -79,6 +79,14 @@ impl Podwire {
         Started { child }
     }
 
+    /// Installs a component under that name and activates it, on a node that has no networks configured yet.
+    #[track_caller]
+    pub fn put_into_use(&self, name: &str, component: &Path) {
+        let component = component.to_str().expect("a test writes text");
+        self.run(&["policy", "install", component, "--name", name]).done();
+        self.run(&["policy", "activate", name, "--net-dir", "/nonexistent"]).done();
+    }
+
     /// Writes a file of the node's configuration, `node.json` or `peers.json`.
     pub fn configure(&self, file: &str, content: &serde_json::Value) {
         self.write(file, &content.to_string());

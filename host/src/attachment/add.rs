@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::choice::{Choice, identity};
 use super::deciding::Deciding;
 use super::delegate::Delegate;
 use super::error::decided_by;
-use super::import;
 use super::source::Source;
+use super::{del, import, journal};
 use crate::cni::{self, AddResult, Code, Error, Facts, Input, Ipam, Role};
 use crate::leases::{Attachment, Delegated, Intent, NetworkNamespace, Origin, Store, Transaction, Turn};
 use crate::names::AttachmentId;
@@ -59,7 +60,7 @@ fn attach(
     let Reserved { store, attachment, never_held, _turn } =
         reserve(state, request, &source, lent, namespace_of(&request.netns, &pod))?;
     let plan = &attachment.intent.plan;
-    let wired = net::wire(&pod, plan).map_err(|error| give_back(&store, &attachment, error))?;
+    let wired = net::wire(&pod, plan).map_err(|error| give_back(state, &store, &attachment, error))?;
     net::announce(&wired, plan, &never_held);
     Ok(result(request, dns.as_ref(), &attachment, &wired))
 }
@@ -81,15 +82,33 @@ fn reserve(
     netns: NetworkNamespace,
 ) -> Result<Reserved, Error> {
     let settings = Settings::read(&state.node_config())?;
-    let deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load)?;
-    let asked = deciding.question(&settings, request, source)?;
+    let choice = Choice::make(state, &settings, &request.configuration, Some(&identity(request)))?;
+    let counted = |error: &Error| choice.settle(&settings, request, Some(error), None);
+    let mut deciding = Deciding::prepare(&choice, Registry::load).inspect_err(counted)?;
+    let reserved = reserve_by(&mut deciding, state, &settings, request, source, lent, netns);
+    choice.settle(&settings, request, reserved.as_ref().err(), deciding.shadowed());
+    deciding.end();
+    reserved
+}
+
+fn reserve_by(
+    deciding: &mut Deciding<Transaction>,
+    state: &State,
+    settings: &Settings,
+    request: &cni::Add,
+    source: &Source,
+    lent: Option<Lent>,
+    netns: NetworkNamespace,
+) -> Result<Reserved, Error> {
+    let asked = deciding.question(settings, request, source)?;
     let store = Store::open(&state.leases_dir())?;
     let (turn, delegated) = match lent {
         Some((turn, delegated)) => (turn, Some(delegated)),
         None => (store.turn(&request.attachment)?, None),
     };
     import::host_local(&store, &request.configuration, deciding.installed())?;
-    let (attachment, never_held) = decide(deciding, &store, request, asked, Beside { netns, delegated })?;
+    let (attachment, never_held) =
+        decide(state, deciding, &store, (request, &asked), Beside { netns, delegated })?;
     Ok(Reserved { attachment, never_held, _turn: turn, store })
 }
 
@@ -120,16 +139,19 @@ struct Beside {
 }
 
 fn decide(
-    mut deciding: Deciding<Transaction>,
+    state: &State,
+    deciding: &mut Deciding<Transaction>,
     store: &Store,
-    request: &cni::Add,
-    asked: AddRequest,
+    (request, question): (&cni::Add, &AddRequest),
     beside: Beside,
 ) -> Result<(Attachment, Vec<IpAddr>), Error> {
-    let decided = record(&mut deciding, store, request, asked, beside);
+    let decided = record(deciding, store, request, question, beside);
     // Not before: whoever is slow to read it would keep every other ADD waiting for the database.
     deciding.say();
-    deciding.end();
+    if let Some(asked) = deciding.asked() {
+        let outcome = decided.as_ref().map(|(attachment, _)| attachment);
+        journal::decided(state, store, deciding.installed(), (question, asked), outcome);
+    }
     decided
 }
 
@@ -138,24 +160,25 @@ fn record(
     deciding: &mut Deciding<Transaction>,
     store: &Store,
     request: &cni::Add,
-    asked: AddRequest,
+    asked: &AddRequest,
     Beside { netns, delegated }: Beside,
 ) -> Result<(Attachment, Vec<IpAddr>), Error> {
     let transaction = store.transaction()?;
     refuse_if_there(&transaction, &asked.attachment)?;
-    let (plan, mut transaction) = deciding.ask(&asked, transaction)?;
+    let (decided, mut transaction) = deciding.ask(asked, transaction);
+    let plan = decided?;
     cni::sayable(request.configuration.version, &plan, request.previous.as_ref())?;
     let Installed { name, digest, .. } = deciding.installed();
     let intent = Intent {
-        attachment: asked.attachment,
-        network: asked.network,
-        pod: asked.pod,
+        attachment: asked.attachment.clone(),
+        network: asked.network.clone(),
+        pod: asked.pod.clone(),
         netns,
         policy: name.clone(),
         digest: *digest,
-        config: asked.config,
+        config: asked.config.clone(),
         plan,
-        pools: asked.node.pools,
+        pools: asked.node.pools.clone(),
         origin: match request.configuration.role {
             Role::Main => Origin::Wired,
             Role::Ipam => Origin::Lent,
@@ -182,20 +205,20 @@ fn refuse_if_there(transaction: &Transaction, id: &AttachmentId) -> Result<(), E
 
 /// Nothing was wired, so nothing must stay on record; if that fails too, DEL does it. What a link may still
 /// answer for is not given back: DEL removes the link first.
-pub(super) fn give_back(store: &Store, attachment: &Attachment, error: net::Error) -> Error {
+pub(super) fn give_back(state: &State, store: &Store, attachment: &Attachment, error: net::Error) -> Error {
     let mut details = decided_by(&attachment.intent.policy, &attachment.intent.digest);
     if error.may_leave_something() {
         details.push_str("; its addresses stay on record until DEL");
-    } else if let Err(kept) = release(store, attachment) {
+    } else if let Err(kept) = release(state, store, attachment, &error) {
         details = format!("{details}; its addresses stay on record until DEL: {kept}");
     }
     Error::from(error).with_details(details)
 }
 
-fn release(store: &Store, attachment: &Attachment) -> Result<(), crate::leases::Error> {
-    let mut transaction = store.transaction()?;
-    let _ = transaction.release(&attachment.intent.attachment, attachment.sequence, Duration::ZERO)?;
-    transaction.commit()
+fn release(state: &State, store: &Store, attachment: &Attachment, why: &net::Error) -> Result<(), Error> {
+    let released = del::release(store.transaction()?, attachment, Duration::ZERO)?;
+    released.note(state, store, attachment, Some(why.to_string()));
+    Ok(())
 }
 
 fn result(request: &cni::Add, dns: Option<&Dns>, attachment: &Attachment, wired: &Wired) -> String {

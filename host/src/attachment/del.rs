@@ -4,9 +4,10 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::delegate::Delegate;
+use super::journal::Released;
 use super::{import, say, tell};
 use crate::cni::{self, Configuration, Error, Input, Ipam};
-use crate::leases::{Attachment, Delegated, Intent, Origin, Store, Transaction};
+use crate::leases::{Attachment, Delegated, Intent, Origin, Release, Store, Transaction};
 use crate::net;
 use crate::net::namespace::Namespace;
 use crate::plan::DelRequest;
@@ -125,18 +126,26 @@ pub(super) fn take_down(
     };
     tell_delegate()?;
     match policy {
-        Ok(policy) => release_as(policy, store, attachment),
+        Ok(policy) => release_as(policy, state, store, attachment),
         Err(why) => {
             free_at_once(intent, &why);
-            release(store.transaction()?, attachment, Duration::ZERO)
+            let released = release(store.transaction()?, attachment, Duration::ZERO)?;
+            released.note(state, store, attachment, None);
+            Ok(())
         }
     }
 }
 
-fn release(mut transaction: Transaction, attachment: &Attachment, rest: Duration) -> Result<(), Error> {
+pub(super) fn release(
+    mut transaction: Transaction,
+    attachment: &Attachment,
+    rest: Duration,
+) -> Result<Released, Error> {
+    let after = transaction.last_sequence()?;
     // Another number on record is another attachment, made after somebody took this one down.
-    let _ = transaction.release(&attachment.intent.attachment, attachment.sequence, rest)?;
-    Ok(transaction.commit()?)
+    let released = transaction.release(&attachment.intent.attachment, attachment.sequence, rest)?;
+    transaction.commit()?;
+    Ok(Released((released == Release::Released).then_some((after, rest))))
 }
 
 /// The policy that gave the addresses, if it is still there: it alone knows how long they shall rest.
@@ -150,6 +159,7 @@ fn load(state: &State, intent: &Intent) -> Result<Instance<Transaction>, Error> 
 /// slow to read it would keep every other call waiting for the database.
 fn release_as(
     mut policy: Instance<Transaction>,
+    state: &State,
     store: &Store,
     attachment: &Attachment,
 ) -> Result<(), Error> {
@@ -163,7 +173,8 @@ fn release_as(
     }
     // Unmapping it would take longer than the process's end.
     std::mem::forget(policy);
-    released
+    released?.note(state, store, attachment, None);
+    Ok(())
 }
 
 /// A policy that is gone, or fails, decides nothing; only the operator hears of it.

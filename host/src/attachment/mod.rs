@@ -5,14 +5,19 @@
 
 mod add;
 mod check;
+mod choice;
 mod deciding;
 mod del;
 mod delegate;
 mod error;
 mod gc;
 mod import;
+mod journal;
+#[cfg(feature = "compiler")]
+pub mod networks;
 #[cfg(feature = "compiler")]
 mod proposal;
+mod shadow;
 mod source;
 mod status;
 #[cfg(test)]

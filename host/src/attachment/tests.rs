@@ -97,7 +97,7 @@ fn what_was_added_again_is_not_collected() {
 #[test]
 fn an_address_that_may_still_be_answered_for_is_kept() {
     let root = tempfile::tempdir().expect("a folder");
-    let (_, store) = scratch(root.path());
+    let (state, store) = scratch(root.path());
     let attachment = reserve(&store);
     let lost = || net::Error::Socket { action: "receive an answer", errno: rustix::io::Errno::NOBUFS };
     let undone = || net::Error::HostInterfaceTaken(intent().plan.host_interface);
@@ -107,10 +107,10 @@ fn an_address_that_may_still_be_answered_for_is_kept() {
         left: Box::new(lost()),
     };
     for error in [left, lost()] {
-        let told = add::give_back(&store, &attachment, error);
+        let told = add::give_back(&state, &store, &attachment, error);
         assert!(is_on_record(&store) && told.details().contains("until DEL"), "{told}");
     }
-    add::give_back(&store, &attachment, undone());
+    add::give_back(&state, &store, &attachment, undone());
     assert!(!is_on_record(&store));
 }
 

@@ -17,21 +17,21 @@ pub(super) const BLOCKS: &[u8] = b"b";
 
 /// Part of an address space, by number, so that "the next" is an addition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Range {
+pub(crate) struct Range {
     ipv6: bool,
     pub(super) numbers: RangeInclusive<u128>,
 }
 
 impl Range {
     /// Every address of the block.
-    pub(super) fn whole(block: IpNet) -> Self {
+    pub(crate) fn whole(block: IpNet) -> Self {
         let numbers = number(block.network())..=number(block.broadcast());
         Self { ipv6: block.network().is_ipv6(), numbers }
     }
 
     /// The addresses that an interface may carry. RFC 3021 makes both of a /31 usable, RFC 6164 both of
     /// a /127; elsewhere in IPv6 the first is the routers' (RFC 4291, 2.6.1), and the last is like any other.
-    pub(super) fn usable(block: IpNet) -> Self {
+    pub(crate) fn usable(block: IpNet) -> Self {
         let Self { ipv6, numbers } = Self::whole(block);
         let (first, last) = numbers.into_inner();
         let numbers = match block.max_prefix_len() - block.prefix_len() {
@@ -42,14 +42,19 @@ impl Range {
         Self { ipv6, numbers }
     }
 
+    /// The first and the last position.
+    pub(crate) fn positions(&self) -> (u128, u128) {
+        self.numbers.clone().into_inner()
+    }
+
     /// Where the address is, if it is in the range.
-    pub(super) fn position(&self, address: IpAddr) -> Option<u128> {
+    pub(crate) fn position(&self, address: IpAddr) -> Option<u128> {
         let number = number(address);
         (address.is_ipv6() == self.ipv6 && self.numbers.contains(&number)).then_some(number)
     }
 
     /// The address at a position.
-    pub(super) fn at(&self, position: u128) -> IpAddr {
+    pub(crate) fn at(&self, position: u128) -> IpAddr {
         match self.ipv6 {
             true => IpAddr::V6(Ipv6Addr::from_bits(position)),
             // Positions of an IPv4 range come from IPv4 addresses.

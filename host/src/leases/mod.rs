@@ -44,6 +44,8 @@ use crate::plan::{Checked, Pod, Wiring};
 mod error;
 mod folder;
 mod keys;
+#[cfg(feature = "compiler")]
+mod ledger;
 mod snapshot;
 mod store;
 mod transaction;
@@ -54,6 +56,10 @@ mod view;
 mod tests;
 
 pub use error::Error;
+#[cfg(feature = "cli")]
+pub(crate) use keys::Range;
+#[cfg(feature = "compiler")]
+pub use ledger::Ledger;
 pub use snapshot::Snapshot;
 pub use store::Store;
 pub use transaction::{Release, Transaction};
@@ -203,9 +209,14 @@ impl Intent {
     }
 
     /// The addresses that nobody may hold: the gateways, and what the bridge carries.
-    fn gateways(&self) -> BTreeSet<IpAddr> {
-        let gateways = self.plan.addresses.iter().filter_map(|address| address.gateway);
-        let bridge = match &self.plan.wiring {
+    pub fn gateways(&self) -> BTreeSet<IpAddr> {
+        Self::gateways_of(&self.plan)
+    }
+
+    /// The same for any plan.
+    pub fn gateways_of(plan: &Checked) -> BTreeSet<IpAddr> {
+        let gateways = plan.addresses.iter().filter_map(|address| address.gateway);
+        let bridge = match &plan.wiring {
             Wiring::Bridge { bridge, .. } => bridge.addresses.as_slice(),
             Wiring::Routed => &[],
         };
@@ -215,7 +226,7 @@ impl Intent {
 
 /// Tells one ADD from another of the same container and interface. A release must quote it, so that what
 /// comes late frees nothing that was handed out anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sequence(pub u64);
 
 /// One attachment on record.

@@ -1,6 +1,7 @@
 //! Opening the database, and beginning to read or write it.
 #![allow(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +13,7 @@ use heed::{CommitOrAbort, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
 use rustix::fs::{Mode, OFlags, open};
 
 use super::folder::{self, DATA, Folder};
+use super::turn::Lender;
 use super::{Error, Snapshot, Transaction, Turn};
 use crate::names::AttachmentId;
 
@@ -36,7 +38,7 @@ pub(super) struct Environment {
     /// For messages.
     path: PathBuf,
     map_size: usize,
-    data: File,
+    data: Lender,
 }
 
 /// Device, inode and boot of what was opened.
@@ -100,6 +102,12 @@ impl Store {
         Ok(store)
     }
 
+    /// The boot that its sequence numbers belong to.
+    pub fn boot(&self) -> &'static str {
+        let boot = self.environment.path.parent().and_then(Path::file_name);
+        boot.and_then(OsStr::to_str).unwrap_or_default()
+    }
+
     /// Waits until nobody else reads or writes, then begins to write. What is not committed is as if it
     /// had never been, also if the process is killed. One at a time in each thread.
     pub fn transaction(&self) -> Result<Transaction, Error> {
@@ -119,7 +127,7 @@ impl Store {
     pub fn turn(&self, id: &AttachmentId) -> Result<Turn, Error> {
         let data = self.environment.path.join(DATA);
         let fail = |source| Error::Folder { what: "lock an attachment in", path: data.clone(), source };
-        Turn::take(&data, id).map_err(fail)
+        Turn::take(&self.environment.data, &data, id).map_err(fail)
     }
 
     /// Looks at one state. Nobody writes until it is dropped: gather what is needed, drop it, then print.
@@ -153,12 +161,12 @@ impl Environment {
         let data = open(at.join(DATA), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let data = data.map(File::from).map_err(|errno| fail(io::Error::from(errno).into()))?;
         let table = table(&lmdb, &data).map_err(fail)?;
-        Ok(Self { lmdb, table, folder, path, map_size, data })
+        Ok(Self { lmdb, table, folder, path, map_size, data: Lender::new(data) })
     }
 
     /// Nobody would see what is written to it.
     fn refuse_if_removed(&self) -> Result<(), Error> {
-        let metadata = self.data.metadata().map_err(|error| self.fail(error.into()))?;
+        let metadata = self.data.file.metadata().map_err(|error| self.fail(error.into()))?;
         if metadata.nlink() == 0 { Err(Error::Removed { path: self.path.clone() }) } else { Ok(()) }
     }
 

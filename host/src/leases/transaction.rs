@@ -21,7 +21,7 @@ const SWEPT_AT_ONCE: usize = 64;
 
 /// Blocks that one policy may ask for and have remembered, in one transaction and in all. A policy that
 /// goes round asks for its one or two; one that asks for thousands must not fill the database.
-const REMEMBERED_AT_ONCE: usize = 16;
+pub(super) const REMEMBERED_AT_ONCE: usize = 16;
 const REMEMBERED_IN_ALL: usize = 1024;
 
 /// Reading and writing, alone: nobody else writes until it is committed or dropped.
@@ -75,10 +75,18 @@ impl Transaction {
         Ok(never_held)
     }
 
+    /// The number that was given last; 0 if none was.
+    pub fn last_sequence(&self) -> Result<Sequence, Error> {
+        let Some(value) = self.rows().get(keys::SEQUENCE)? else { return Ok(Sequence(0)) };
+        let unreadable = || self.environment.damaged("the sequence number");
+        keys::to_sequence(value).ok_or_else(unreadable)
+    }
+
     /// Records the attachment, its addresses, gateways and interface name: all or, with an error, none.
     pub fn reserve(&mut self, intent: Intent) -> Result<Attachment, Error> {
         self.refuse_if_taken(&intent)?;
-        let attachment = Attachment { sequence: self.next_sequence()?, since: unix_seconds(), intent };
+        let attachment =
+            Attachment { sequence: Sequence(self.last_sequence()?.0 + 1), since: unix_seconds(), intent };
         let row = self.to_json(&attachment)?;
         self.sweep()?;
         self.put(&keys::attachment(&attachment.intent.attachment), &row)?;
@@ -158,12 +166,6 @@ impl Transaction {
         let Some(key) = self.rows().get(&keys::interface(name))? else { return Ok(None) };
         let unreadable = || self.environment.damaged(format_args!("the user of interface {name}"));
         keys::to_attachment(key).ok_or_else(unreadable).map(Some)
-    }
-
-    fn next_sequence(&self) -> Result<Sequence, Error> {
-        let Some(value) = self.rows().get(keys::SEQUENCE)? else { return Ok(Sequence(1)) };
-        let unreadable = || self.environment.damaged("the sequence number");
-        keys::to_sequence(value).ok_or_else(unreadable).map(|Sequence(last)| Sequence(last + 1))
     }
 
     /// Writes what [`Self::strike`] takes away, and what stays: which address was the last, and which the highest.

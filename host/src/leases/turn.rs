@@ -4,9 +4,11 @@
 //! calls DEL while that is still wiring. The database's own lock is held for a decision only.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Mode, OFlags, open};
 use sha2::{Digest, Sha256};
@@ -20,18 +22,66 @@ use crate::names::AttachmentId;
 /// database's lock, never the other way round.
 #[derive(Debug)]
 pub struct Turn {
-    _file: OwnedFd,
+    position: i64,
+    file: Handle,
+}
+
+/// Locks belong to an open file: two that are taken by way of the same one do not exclude each other.
+#[derive(Debug)]
+enum Handle {
+    /// The one that the process has open anyway.
+    Lent(&'static Lender),
+    /// Its end is the lock's end.
+    Own(OwnedFd),
+}
+
+/// An open file for the locks of one turn at a time.
+#[derive(Debug)]
+pub(super) struct Lender {
+    pub(super) file: File,
+    is_lent: AtomicBool,
+}
+
+impl Lender {
+    pub(super) fn new(file: File) -> Self {
+        Self { file, is_lent: AtomicBool::new(false) }
+    }
+
+    fn lend(&'static self, path: &Path) -> io::Result<Handle> {
+        if !self.is_lent.swap(true, Ordering::AcqRel) {
+            return Ok(Handle::Lent(self));
+        }
+        Ok(Handle::Own(open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?))
+    }
 }
 
 impl Turn {
-    /// Waits until nobody else has it.
-    pub(super) fn take(data: &Path, id: &AttachmentId) -> io::Result<Self> {
-        let file = open(data, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    /// Waits until nobody else has it. The path leads to the lender's file.
+    pub(super) fn take(lender: &'static Lender, path: &Path, id: &AttachmentId) -> io::Result<Self> {
+        let turn = Self { position: position(id), file: lender.lend(path)? };
         loop {
-            match lock(&file, position(id)) {
+            match turn.lock(libc::F_WRLCK) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                locked => return locked.map(|()| Self { _file: file }),
+                locked => return locked.map(|()| turn),
             }
+        }
+    }
+
+    fn lock(&self, kind: libc::c_int) -> io::Result<()> {
+        let file = match &self.file {
+            Handle::Lent(lender) => lender.file.as_raw_fd(),
+            Handle::Own(file) => file.as_raw_fd(),
+        };
+        lock(file, kind, self.position)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Handle::Lent(lender) = &self.file {
+            // Fails for no lock that was taken.
+            let _ = self.lock(libc::F_UNLCK);
+            lender.is_lent.store(false, Ordering::Release);
         }
     }
 }
@@ -44,14 +94,14 @@ fn position(id: &AttachmentId) -> i64 {
     number & (i64::MAX >> 2) | (1 << 61)
 }
 
-fn lock(file: &OwnedFd, position: i64) -> io::Result<()> {
+fn lock(file: RawFd, kind: libc::c_int, position: i64) -> io::Result<()> {
     // SAFETY: the structure holds numbers only, for which zero is a value.
     let mut byte: libc::flock = unsafe { std::mem::zeroed() };
-    byte.l_type = libc::F_WRLCK as libc::c_short;
+    byte.l_type = kind as libc::c_short;
     byte.l_whence = libc::SEEK_SET as libc::c_short;
     (byte.l_start, byte.l_len) = (position, 1);
     // SAFETY: the kernel reads one such structure, which outlives the call, and writes nothing.
-    let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLKW, &raw const byte) };
+    let done = unsafe { libc::fcntl(file, libc::F_OFD_SETLKW, &raw const byte) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -81,12 +131,16 @@ pub(crate) mod tests {
     fn one_attachment_has_one_at_a_time_and_others_do_not_wait() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let data = file.path();
-        let first = Turn::take(data, &id("a")).expect("free");
-        let _other = Turn::take(data, &id("b")).expect("free too");
+        let lender: &Lender = Box::leak(Box::new(Lender::new(file.reopen().expect("there"))));
+        let take = |container| Turn::take(lender, data, &id(container));
+        // By way of the lender's file, in turn, and by way of files of their own.
+        drop(take("a").expect("free"));
+        let first = take("a").expect("free again");
+        let _other = take("b").expect("free too");
         std::thread::scope(|scope| {
             let (sender, receiver) = channel();
             scope.spawn(move || {
-                let _second = Turn::take(data, &id("a")).expect("free in the end");
+                let _second = take("a").expect("free in the end");
                 sender.send(()).expect("heard");
             });
             let start = Instant::now();

@@ -114,7 +114,7 @@ impl View for Rows<'_> {
         steps: &mut Steps,
     ) -> Result<Option<IpAddr>, Error> {
         let range = Range::usable(block);
-        let (first, last) = range.numbers.clone().into_inner();
+        let (first, last) = range.positions();
         let start = start.and_then(|start| range.position(start)).unwrap_or(first);
         let mut found = self.gap(&range, start, last, steps)?;
         if found.is_none() && start > first {
@@ -132,7 +132,7 @@ impl View for Rows<'_> {
 
     fn taken(&self, block: IpNet, steps: &mut Steps) -> Result<u64, Error> {
         let range = Range::whole(block);
-        let (first, last) = range.numbers.clone().into_inner();
+        let (first, last) = range.positions();
         let mut taken = 0;
         for row in self.walk(&keys::address(range.at(first)), &keys::address(range.at(last)))? {
             steps.take()?;

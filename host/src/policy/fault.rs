@@ -60,6 +60,19 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Without the policy's name: what two versions of a policy can be compared by.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Failed { call, fault, .. } => format!("it failed in {call}: {fault}"),
+            Self::Answer { call, violation, .. } => {
+                format!("its answer to {call} breaks a rule: {violation}")
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
 /// How a policy failed.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum Fault {

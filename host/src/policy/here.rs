@@ -58,6 +58,7 @@ impl<V: View + 'static> Here<V> {
     /// What the last call cost, even if it failed.
     pub(super) fn spent(&self) -> Spent {
         let left = self.store.get_fuel().unwrap_or_default();
-        Spent { fuel: limits::FUEL - left, host_calls: self.store.data().calls() }
+        let host = self.store.data();
+        Spent { fuel: limits::FUEL - left, host_calls: host.calls(), memory: host.memory() }
     }
 }

@@ -58,6 +58,8 @@ pub struct Spent {
     pub fuel: u64,
     /// Calls, of [`limits::HOST_CALLS`](super::limits::HOST_CALLS).
     pub host_calls: u32,
+    /// Bytes of linear memory that it holds since, of [`limits::MEMORY`](super::limits::MEMORY).
+    pub memory: usize,
 }
 
 /// A policy that can be asked, call by call; each call may cost as much as [`limits`](super::limits) say. After one

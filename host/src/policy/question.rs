@@ -27,6 +27,7 @@ impl Question {
 
 /// As it came from the policy: nothing in it has been checked.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(super) enum Answer {
     CheckConfig(Result<(), Refusal>),
     Add(Result<AddPlan, Refusal>),

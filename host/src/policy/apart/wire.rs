@@ -31,6 +31,7 @@ pub(super) enum Told<'a> {
 
 /// The same, where it arrives.
 #[derive(Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(super) enum Heard {
     Question(Question),
     Leases(Fact),
@@ -38,6 +39,7 @@ pub(super) enum Heard {
 
 /// From the policy's process.
 #[derive(Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(super) enum Ask {
     /// First of all: whether the policy can be asked.
     Started(Result<(), Fault>),
