@@ -12,7 +12,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::names::InterfaceName;
-use crate::plan::{Checked, Wiring};
+use crate::plan::Checked;
+use crate::plan::derived::node_interface;
 
 use super::link::{self, Interface, Link};
 use super::socket::{Request, Socket};
@@ -28,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Unwiring {
     removals: Vec<Removal>,
     rules: Result<(), Error>,
-    /// On which the node may remember the pod.
-    bridge: Option<InterfaceName>,
+    /// Where the node may remember the pod, unless that went with the link.
+    met_at: Option<InterfaceName>,
     addresses: Vec<IpAddr>,
 }
 
@@ -60,33 +61,28 @@ pub fn unwire(plan: &Checked) -> Result<Unwiring, Error> {
         removals.extend(Removal::begin(ifb)?);
     }
     let addresses = plan.addresses.iter().map(|address| address.prefix.addr()).collect();
-    let bridge = match &plan.wiring {
-        Wiring::Bridge { bridge, .. } => Some(bridge.name.clone()),
-        // With the link go its neighbours.
-        Wiring::Routed => None,
-    };
     // Needs no link, and the kernel is busy with it.
-    Ok(Unwiring { removals, rules: rules::remove(plan), bridge, addresses })
+    Ok(Unwiring { removals, rules: rules::remove(plan), met_at: node_interface(plan), addresses })
 }
 
 impl Unwiring {
     /// Waits until the link is gone: nobody finds it, nothing answers for its addresses, and the node has forgotten
     /// who did. Goes on through failures, and returns the first.
     pub fn finish(self) -> Result<(), Error> {
-        let Self { removals, rules, bridge, addresses } = self;
+        let Self { removals, rules, met_at, addresses } = self;
         let mut heard_by = None;
         let finish = |removal: Removal| removal.finish().map(|socket| heard_by = Some(socket));
         let gone: Vec<_> = removals.into_iter().map(finish).collect();
-        let neighbours = bridge.map_or(Ok(()), |bridge| forget(heard_by, &bridge, &addresses));
+        let neighbours = met_at.map_or(Ok(()), |name| forget(heard_by, &name, &addresses));
         gone.into_iter().chain([rules, rules::forget(&addresses), neighbours]).collect()
     }
 }
 
 /// By the socket that heard of the link's end, if there is one; it may lose an answer among all it hears, and then
 /// another has to ask again.
-fn forget(heard_by: Option<Socket>, bridge: &InterfaceName, addresses: &[IpAddr]) -> Result<(), Error> {
-    let forget = |mut socket: Socket| match socket.index_of(bridge.as_str())? {
-        Some(index) => neighbour::forget(&mut socket, Interface { index, name: bridge.as_str() }, addresses),
+fn forget(heard_by: Option<Socket>, met_at: &InterfaceName, addresses: &[IpAddr]) -> Result<(), Error> {
+    let forget = |mut socket: Socket| match socket.index_of(met_at.as_str())? {
+        Some(index) => neighbour::forget(&mut socket, Interface { index, name: met_at.as_str() }, addresses),
         None => Ok(()),
     };
     match heard_by.map(forget) {

@@ -184,3 +184,35 @@ fn an_old_address_stays_unless_forced() {
         assert_eq!(carried, expected, "{kind}");
     });
 }
+
+/// Whether this machine's kernel can be tried: there is no way to know but to ask it.
+fn kernel_filters_by_vlan() -> bool {
+    let made = std::process::Command::new("ip")
+        .args("link add probe type bridge vlan_filtering 1".split(' '))
+        .output()
+        .expect("installed");
+    if made.status.success() {
+        kernel::ip("link delete probe");
+    }
+    made.status.success()
+}
+
+#[test]
+fn a_vlan_has_a_gateway_of_its_own_or_the_error_says_what_the_kernel_lacks() {
+    with_each(|node, kind| {
+        let pod = node.pod("a");
+        let added = alone(node, bridge(kind, &json!({ "vlan": 100 }))).try_add(&pod);
+        if kernel_filters_by_vlan() {
+            let result = added.expect("the kernel can");
+            assert_eq!(result["interfaces"][3]["name"], "br0.100", "{kind}: {result}");
+            assert_eq!(kernel::addresses_of("br0.100"), ["10.88.0.1/24".parse().expect("valid")], "{kind}");
+            assert_eq!(kernel::addresses_of("br0"), [], "{kind}");
+            assert_reaches(&pod.namespace, &node.namespace, ip(GATEWAY), address(&result, 0));
+        } else {
+            let error = added.expect_err("the kernel cannot").error();
+            let says_why = error.message.contains("CONFIG_BRIDGE_VLAN_FILTERING");
+            assert!(says_why || kind == "bridge", "{kind}: {}", error.message);
+            assert_eq!(kernel::veths(), 0, "{kind}");
+        }
+    });
+}

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 
 use crate::names::{InterfaceName, MacAddress};
-use crate::plan::derived::routed_addresses;
+use crate::plan::derived::{node_interface, routed_addresses, vlan_gateway};
 use crate::plan::{Checked, Wiring};
 
 use super::link::{self, Interface, Veth};
@@ -19,6 +19,7 @@ use super::sysctl::{Families, enable_ipv6};
 use super::{Error, Refused, address, announcement, bridge, rules, shaping, vlan};
 
 mod container;
+mod gateway;
 mod ground;
 mod last;
 
@@ -75,7 +76,9 @@ fn link_up(host: &mut Socket, pod: &Namespace, plan: &Checked, found: Found) -> 
     let end = Interface { index, name: plan.host_interface.as_str() };
     connect(host, end, pod, plan, &prepared).map_err(|error| undo(host, end, plan, error))?;
     if let Some(bridge) = &prepared.bridge {
-        announcement::send(bridge.index, plan);
+        let gateway = node_interface(plan).filter(|name| name.as_str() != bridge.name);
+        let index = gateway.map_or(Ok(bridge.index), |gateway| index_of(host, &gateway))?;
+        announcement::send(index, plan);
     }
     Ok(prepared.wired)
 }
@@ -140,10 +143,14 @@ fn connect(
     prepared: &Prepared,
 ) -> Result<(), Error> {
     if let (Some(before), Wiring::Bridge { bridge, vlans, .. }) = (&prepared.bridge, &plan.wiring) {
-        bridge::keep_address(host, before, bridge)?;
         if vlans.is_some() {
             bridge::filter_by_vlan(host, before, bridge)?;
         }
+        if let Some(gateway) = vlan_gateway(bridge, vlans.as_ref()) {
+            gateway::ensure(host, before, &gateway, plan)?;
+        }
+        // With all ports that it gets.
+        bridge::keep_address(host, before, bridge)?;
     }
     let mut requests = match &plan.traffic.bandwidth {
         Some(bandwidth) => shaping::requests(host, end, bandwidth, prepared.wired.mtu)?,
