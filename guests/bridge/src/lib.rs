@@ -33,7 +33,7 @@ use podwire_sdk::{
 };
 
 use addresses::{gateway_of, on_link};
-use keys::{Keys, Network, Settings};
+use keys::{DEFAULT_VLAN, Keys, Network, Settings};
 
 #[cfg(test)]
 mod tests;
@@ -80,7 +80,8 @@ impl Policy for Keys {
     fn node(&self, request: &NodeRequest) -> Result<NodePlan, Refusal> {
         let Settings { is_gateway, port, .. } = self.settings(Network::Native)?;
         let mut bridge = port.bridge;
-        if is_gateway {
+        // The pods' own VLAN is made with its first pod, and its gateway with it.
+        if is_gateway && port.vlans.is_none_or(|vlans| vlans.native == DEFAULT_VLAN) {
             bridge.addresses = gateways_of(&request.node)?;
         }
         let mut plan = NodePlan::default().bridge(bridge);

@@ -150,7 +150,8 @@ pub struct Address {
 pub struct Bridge<Name = InterfaceName> {
     /// Its interface name.
     pub name: Name,
-    /// What the bridge itself carries.
+    /// What the bridge itself carries; where a port's native VLAN is another than the bridge's, the node's interface
+    /// in that VLAN.
     pub addresses: Vec<IpNet>,
     /// In bytes.
     pub mtu: Option<u32>,
@@ -175,6 +176,9 @@ impl<Name> Bridge<Name> {
         Self { name, addresses, mtu: None, promiscuous, exclusive, kept: Vec::new(), operators }
     }
 }
+
+/// The VLAN into which the kernel puts a bridge and each of its ports.
+pub const DEFAULT_VLAN: u16 = 1;
 
 /// The VLANs of a bridge's port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
