@@ -23,16 +23,15 @@ extern crate alloc;
 mod addresses;
 mod keys;
 
-use alloc::format;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use podwire_sdk::{
-    AddPlan, AddRequest, Address, Family, IpNet, Leases, NextHop, Node, NodePlan, NodeRequest, Policy,
-    Refusal, Route, log, nth,
+    AddPlan, AddRequest, Address, Family, IpNet, Leases, Node, NodePlan, NodeRequest, Policy, Refusal, Route,
+    nth, on_link,
 };
 
-use addresses::{gateway_of, on_link};
+use addresses::gateway_of;
 use keys::{Keys, Network, Settings};
 
 #[cfg(test)]
@@ -52,7 +51,7 @@ impl Policy for Keys {
 
     fn add(&self, request: &AddRequest, leases: &dyn Leases) -> Result<AddPlan, Refusal> {
         let settings = self.settings(Network::of(request))?;
-        let mut addresses = addresses::choose(request, leases)?;
+        let mut addresses = addresses::chosen(request, leases)?;
         if self.disable_container_interface && !addresses.is_empty() {
             return Err(Refusal::invalid_config(
                 "config: disableContainerInterface is true, but the network has addresses, which an interface that \
@@ -83,21 +82,7 @@ impl Policy for Keys {
         if is_gateway {
             bridge.addresses = gateways_of(&request.node)?;
         }
-        let mut plan = NodePlan::default().bridge(bridge);
-        for peer in &request.peers {
-            for pool in &peer.pools {
-                let family = Family::of(pool.addr());
-                match peer.address_of(family) {
-                    Some(via) => plan = plan.route(*pool, NextHop::Via(via)),
-                    // The others must not lose their routes by it.
-                    None => log::warn(&format!(
-                        "peer {} has no {family} address by which to reach its pool {pool}: give it one",
-                        peer.name
-                    )),
-                }
-            }
-        }
-        Ok(plan)
+        Ok(NodePlan::default().bridge(bridge).routes_to(&request.peers))
     }
 }
 

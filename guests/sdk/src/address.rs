@@ -59,6 +59,14 @@ pub fn after(block: IpNet, address: IpAddr) -> Option<IpAddr> {
     address_in(block, number(address).checked_add(1)?)
 }
 
+/// An address of a block with the length of the block's prefix, as a link has it.
+///
+/// # Panics
+/// If they are of different families.
+pub fn on_link(block: IpNet, address: IpAddr) -> IpNet {
+    IpNet::new(address, block.prefix_len()).expect("an address has the family of the block that holds it")
+}
+
 // Wherever it is inlined, it is a tenth of a kilobyte.
 #[inline(never)]
 pub(crate) fn number(address: IpAddr) -> u128 {
@@ -75,7 +83,7 @@ pub(crate) fn numbers(block: IpNet) -> RangeInclusive<u128> {
     number & !host_mask..=number | host_mask
 }
 
-fn address_in(block: IpNet, number: u128) -> Option<IpAddr> {
+pub(crate) fn address_in(block: IpNet, number: u128) -> Option<IpAddr> {
     let address = match block {
         IpNet::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(number as u32)),
         IpNet::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(number)),
