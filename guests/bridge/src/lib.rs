@@ -67,7 +67,7 @@ impl Policy for Keys {
         plan.addresses = addresses;
         plan.routes = routes(request, &plan.addresses);
         if settings.is_default_gateway {
-            plan = with_default_routes(plan);
+            plan = plan.default_routes();
         }
         plan.mac = request.requested_mac.clone();
         plan.masquerade = self.ip_masq;
@@ -123,15 +123,4 @@ fn routes(request: &AddRequest, addresses: &[Address]) -> Vec<Route> {
         Route { via: route.via.or_else(missing), ..*route }
     };
     request.requested_routes.iter().map(complete).collect()
-}
-
-/// By way of the gateways, for the families that have no default route.
-fn with_default_routes(mut plan: AddPlan) -> AddPlan {
-    let gateways: Vec<IpAddr> = plan.addresses.iter().filter_map(|address| address.gateway).collect();
-    for gateway in gateways {
-        if !plan.has_default_route(Family::of(gateway)) {
-            plan = plan.default_route(gateway);
-        }
-    }
-    plan
 }

@@ -24,6 +24,15 @@ impl Family {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }
 
+    /// An address for the gateway of pods that are wired point to point: the customary one, 169.254.1.1 or fe80::1.
+    /// The node answers for it, and nobody has it.
+    pub fn point_to_point_gateway(self) -> IpAddr {
+        match self {
+            Self::V4 => [169, 254, 1, 1].into(),
+            Self::V6 => [0xfe80, 0, 0, 0, 0, 0, 0, 1].into(),
+        }
+    }
+
     /// 0.0.0.0/0 or ::/0.
     pub fn everything(self) -> IpNet {
         match self {

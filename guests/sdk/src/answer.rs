@@ -221,6 +221,17 @@ impl AddPlan {
         self.route(Route::to(Family::of(via).everything(), Some(via)))
     }
 
+    /// Adds default routes by way of the addresses' gateways, for the families that have none.
+    pub fn default_routes(mut self) -> Self {
+        let gateways: Vec<IpAddr> = self.addresses.iter().filter_map(|address| address.gateway).collect();
+        for gateway in gateways {
+            if !self.has_default_route(Family::of(gateway)) {
+                self = self.default_route(gateway);
+            }
+        }
+        self
+    }
+
     /// Whether it has a default route of a family, by way of a next hop.
     pub fn has_default_route(&self, family: Family) -> bool {
         self.routes.iter().any(|route| route.destination == family.everything() && route.via.is_some())

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::address::{address_in, number, numbers};
-use crate::{Address, after, on_link};
+use crate::{Address, after, nth, on_link};
 
 /// A part of a pool from which addresses are given: a range of host-local's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,13 @@ impl AddressRange {
     /// All of a block. The host keeps back what of it nobody may have.
     pub fn of(subnet: IpNet, gateway: Option<IpAddr>) -> Self {
         Self { subnet, first: subnet.network(), last: subnet.broadcast(), gateway }
+    }
+
+    /// All of a block, its first address after the network address being the gateway. None if the block has host bits,
+    /// or no room for a gateway and a machine.
+    pub fn with_gateway(block: IpNet) -> Option<Self> {
+        let has_room = block.prefix_len() + 2 <= block.max_prefix_len();
+        (has_room && block == block.trunc()).then(|| Self::of(block, nth(block, 1)))
     }
 
     /// Whether an address lies in it.
@@ -107,6 +114,7 @@ impl fmt::Display for AddressRange {
 mod tests {
     use alloc::string::ToString as _;
 
+    use super::AddressRange;
     use crate::testing::range;
 
     #[test]
@@ -143,6 +151,16 @@ mod tests {
             ("::/0", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "::/0"),
         ] {
             assert_eq!(range(subnet, first, last).block().to_string(), block);
+        }
+    }
+
+    #[test]
+    fn a_gateway_needs_room_beside_it() {
+        let gateway = |block: &str| AddressRange::with_gateway(block.parse().expect("a block"))?.gateway;
+        assert_eq!(gateway("10.244.1.128/30"), "10.244.1.129".parse().ok());
+        assert_eq!(gateway("fd00::/126"), "fd00::1".parse().ok());
+        for block in ["10.244.1.128/31", "10.244.1.129/30", "fd00::/127"] {
+            assert_eq!(gateway(block), None, "{block}");
         }
     }
 
