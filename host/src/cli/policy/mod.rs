@@ -3,6 +3,7 @@
 mod inspect;
 mod install;
 mod list;
+mod push;
 mod remove;
 
 use std::fs::File;
@@ -27,15 +28,18 @@ pub(super) enum Command {
     Inspect(inspect::Arguments),
     /// Forget a policy. Pods that it decided keep what they have.
     Remove(remove::Arguments),
+    /// Put a component into an OCI registry.
+    Push(push::Arguments),
 }
 
 pub(super) fn run(state: &State, command: Command) -> Result<ExitCode> {
     let registry = Registry::open(state);
     match command {
-        Command::Install(arguments) => install::run(&registry, arguments),
+        Command::Install(arguments) => install::run(state, &registry, arguments),
         Command::List => list::run(&registry),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Remove(arguments) => remove::run(&registry, &arguments),
+        Command::Push(arguments) => push::run(&arguments),
     }
 }
 
