@@ -13,7 +13,7 @@
 //! | [`attachment`] | the way of one ADD, DEL, CHECK, GC and STATUS through these rooms | |
 //! | [`node`] | what is true per node: its configuration, bridges and routes to peers | CNI |
 //! | [`registry`] | installed policies, by name and digest | netlink, leases |
-//! | `oci` | policies in OCI registries, and signatures | how a policy is installed |
+//! | [`oci`] | policies in OCI registries, and signatures | how a policy is installed |
 //! | [`state`] | where everything lies on disk | what it means |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
 //! | [`names`] | identities that are checked once, when they are made | |
