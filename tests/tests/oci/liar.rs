@@ -91,37 +91,68 @@ fn a_silent_registry_is_left_in_time() {
     bench.assert_refused("oci://127.0.0.1:1/a", &["--timeout", "1"], &words);
 }
 
-#[test]
-fn a_token_is_fetched_from_where_the_registry_says() {
-    let Some(bench) = Bench::new() else { return };
+/// With a password for the registry 127.0.0.1:1: the bench, and the password in base64.
+fn logged_in(bench: Bench) -> (Bench, String) {
     write_file("/run/plain", "pusher:sesame");
     let auth = String::from_utf8(openssl(&["base64", "-A", "-in", "/run/plain"])).expect("base64 is text");
     write_file("/run/config.json", json!({ "auths": { "127.0.0.1:1": { "auth": auth } } }).to_string());
-    let bench = bench.with(&["DOCKER_CONFIG=/run"]);
+    (bench.with(&["DOCKER_CONFIG=/run"]), auth)
+}
+
+/// Requests as one text, in small letters.
+fn text(asked: &Asked) -> String {
+    asked.lock().expect("it ended").join("\n\n").to_lowercase()
+}
+
+/// Panics unless that was asked for, by somebody who did not say who he is.
+#[track_caller]
+fn assert_anonymous(asked: &Asked, what: &str) {
+    let text = text(asked);
+    assert!(text.contains(what) && !text.contains("authorization"), "{text}");
+}
+
+#[test]
+fn a_token_is_fetched_from_where_the_registry_says() {
+    let Some(bench) = Bench::new() else { return };
+    let (bench, auth) = logged_in(bench);
     let given = play("127.0.0.1:2", |_, stream| say(stream, "200 OK", br#"{"token":"t0ken"}"#));
     let served = play("127.0.0.1:1", |request, stream| {
-        let challenge =
-            "401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://127.0.0.1:2/token\",service=\"r\"";
+        let challenge = r#"WWW-Authenticate: Bearer realm="http://127.0.0.1:2/token",service="r""#;
         match request.to_lowercase().contains("authorization: bearer t0ken") {
-            false => say(stream, challenge, b""),
+            false => say(stream, &format!("401 Unauthorized\r\n{challenge}"), b""),
             true if request.contains("/blobs/") => {
-                say(stream, "307 Gone\r\nLocation: http://127.0.0.1:3/blob", b"")
+                say(stream, "307 Elsewhere\r\nLocation: http://127.0.0.1:3/b", b"")
             }
             true => say(stream, "200 OK", &manifest(component().len())),
         }
     });
     let elsewhere = play("127.0.0.1:3", |_, stream| say(stream, "200 OK", &component()));
     bench.install("oci://127.0.0.1:1/team/hostile:1", &[]);
-    let asked = |of: &Asked| of.lock().expect("it ended").clone();
-    let token = &asked(&given)[0];
-    assert!(
-        token.contains("scope=repository:team/hostile:pull") || token.contains("scope=repository%3Ateam"),
-        "{token}"
-    );
-    assert!(token.to_lowercase().contains(&format!("authorization: basic {auth}").to_lowercase()), "{token}");
-    assert_eq!(asked(&served).len(), 3, "once in vain, then the manifest and the blob");
-    let elsewhere = asked(&elsewhere).join("\n").to_lowercase();
-    assert!(elsewhere.contains("get /blob") && !elsewhere.contains("authorization"), "{elsewhere}");
+    let token = text(&given);
+    assert!(token.starts_with("get /token?scope=repository%3ateam%2fhostile%3apull&service=r "), "{token}");
+    assert!(token.contains(&format!("authorization: basic {auth}").to_lowercase()), "{token}");
+    assert_eq!(served.lock().expect("it ended").len(), 3, "once in vain, then the manifest and the blob");
+    assert_anonymous(&elsewhere, "get /b ");
+}
+
+#[test]
+fn an_upload_that_goes_elsewhere_tells_nobody_who_asks() {
+    let Some(bench) = Bench::new() else { return };
+    let (bench, auth) = logged_in(bench);
+    let served = play("127.0.0.1:1", |request, stream| {
+        match request.to_lowercase().contains("authorization: basic") {
+            false => say(stream, "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"", b""),
+            true if request.starts_with("HEAD") => say(stream, "404 Not Found", b""),
+            true if request.starts_with("POST") => {
+                say(stream, "202 Go On\r\nLocation: http://127.0.0.1:10/up?a=b", b"")
+            }
+            true => say(stream, "201 Created", b""),
+        }
+    });
+    let elsewhere = play("127.0.0.1:10", |_, stream| say(stream, "201 Created", b""));
+    bench.push(HOSTILE, "oci://127.0.0.1:1/team/tenant:1", &[]);
+    assert!(text(&served).contains(&format!("authorization: basic {auth}").to_lowercase()));
+    assert_anonymous(&elsewhere, &format!("put /up?a=b&digest={} ", digest(HOSTILE)));
 }
 
 #[test]
