@@ -5,6 +5,7 @@ mod inspect;
 mod install;
 pub(super) mod list;
 mod prove;
+mod push;
 mod remove;
 mod replay;
 mod rollback;
@@ -38,18 +39,21 @@ pub(super) enum Command {
     List,
     /// Forget a policy, or one version of it. Pods that it decided keep what they have.
     Remove(remove::Arguments),
+    /// Put a component into an OCI registry.
+    Push(push::Arguments),
 }
 
 pub(super) fn run(state: &State, command: Command) -> Result<ExitCode> {
     let registry = Registry::open(state);
     match command {
         Command::Inspect(arguments) => inspect::run(&registry, &arguments),
-        Command::Install(arguments) => install::run(&registry, arguments),
+        Command::Install(arguments) => install::run(state, &registry, arguments),
         Command::Activate(arguments) => activate::run(state, &registry, &arguments),
         Command::Rollback(arguments) => rollback::run(&registry, &arguments),
         Command::Replay(arguments) => replay::run(state, &registry, &arguments),
         Command::List => list::run(&registry),
         Command::Remove(arguments) => remove::run(state, &registry, &arguments),
+        Command::Push(arguments) => push::run(&arguments),
     }
 }
 
