@@ -5,7 +5,7 @@ use wasmtime::component::Component;
 
 use super::fault::{Error, Fault, Label};
 use super::host::{self, Host, Note};
-use super::{answer, bindings, limits, request};
+use super::{answer, bindings, limits, request, standin};
 use crate::leases::View;
 use crate::plan::check::Violation;
 use crate::plan::{AddPlan, AddRequest, DelRequest, NodePlan, NodeRequest, Refusal};
@@ -27,7 +27,11 @@ impl Policy {
         store.limiter(|host| host.quota());
         store.set_hostcall_fuel(limits::PASSED_BYTES);
         store.set_max_component_handles(limits::HANDLES);
-        let bindings = host::linker(self.code.engine()).and_then(|linker| {
+        let bindings = host::linker(self.code.engine()).and_then(|mut linker| {
+            if standin::wanted(&self.code) {
+                standin::link(&mut linker, &self.code)?;
+                store.data_mut().stand_in();
+            }
             store.set_fuel(limits::FUEL)?;
             bindings::Policy::instantiate(&mut store, &self.code, &linker)
         });
@@ -67,6 +71,7 @@ impl<V: View + 'static> Instance<V> {
     /// Asks whether the policy can work with its configuration.
     pub fn check_config(&mut self, config: &str) -> Result<Verdict<()>, Error> {
         let call = "check-config";
+        self.store.data_mut().seed(call, &[config]);
         let said = self.ask(call, None, |policy, store| policy.call_check_config(store, config)).0?;
         self.verdict(call, said, Ok)
     }
@@ -75,6 +80,8 @@ impl<V: View + 'static> Instance<V> {
     /// it goes on.
     pub fn add(&mut self, request: &AddRequest, view: V) -> (Result<Verdict<AddPlan>, Error>, V) {
         let request = request::add(request);
+        let facts = [&*request.network, &request.container_id, &request.ifname, &request.config];
+        self.store.data_mut().seed("add", &facts);
         let (said, view) = self.lend("add", view, |policy, store| policy.call_add(store, &request));
         (said.and_then(|said| self.verdict("add", said, answer::add_plan)), view)
     }
@@ -82,6 +89,8 @@ impl<V: View + 'static> Instance<V> {
     /// Tells of a DEL, and asks for how many seconds its addresses shall rest.
     pub fn del(&mut self, request: &DelRequest, view: V) -> (Result<u32, Error>, V) {
         let request = request::del(request);
+        let facts = [&*request.network, &request.container_id, &request.ifname, &request.config];
+        self.store.data_mut().seed("del", &facts);
         let (said, view) = self.lend("del", view, |policy, store| policy.call_del(store, &request));
         (said.map(answer::release), view)
     }
@@ -89,6 +98,7 @@ impl<V: View + 'static> Instance<V> {
     /// Asks what shall hold on the node.
     pub fn node(&mut self, request: &NodeRequest) -> Result<Verdict<NodePlan<String>>, Error> {
         let request = request::node(request);
+        self.store.data_mut().seed("node", &[&request.node.name, &request.config]);
         let said = self.ask("node", None, |policy, store| policy.call_node(store, &request)).0?;
         self.verdict("node", said, answer::node_plan)
     }

@@ -19,8 +19,7 @@ pub(super) fn run(Arguments { component }: &Arguments) -> Result<ExitCode> {
     let found = policy::inspect(&read(component)?)
         .with_context(|| format!("{} cannot be a policy", component.display()))?;
     for import in &found.imports {
-        let what = if import.has_functions { "functions" } else { "types only" };
-        println!("imports {} ({what})", import.name);
+        println!("imports {} ({})", import.name, import.gets().unwrap_or("which no policy may have"));
     }
     for export in &found.exports {
         println!("exports {export}");
