@@ -10,7 +10,7 @@ use crate::node::Node;
 /// Nobody in particular: the user `nobody` of Debian, without any privilege.
 const NOBODY: &str = "65534";
 
-/// `podwire` of the build that the running test belongs to.
+/// `podwire` of the build that the running test belongs to, or the file that `PODWIRE_COMMAND` names.
 #[derive(Debug, Clone)]
 pub struct Podwire {
     path: PathBuf,
@@ -94,6 +94,9 @@ impl Podwire {
 }
 
 fn beside_the_test() -> PathBuf {
+    if let Some(named) = std::env::var_os("PODWIRE_COMMAND") {
+        return named.into();
+    }
     let test = std::env::current_exe().expect("a test knows its own file");
     let profile = test.ancestors().nth(2).expect("cargo puts tests into target/PROFILE/deps");
     let path = profile.join("podwire");
