@@ -29,6 +29,26 @@ static bool refuse(policy_refusal_t *refusal, uint8_t reason, const char *messag
   return false;
 }
 
+static char *put_text(char *to, const char *text) { return (char *)memcpy(to, text, strlen(text)) + strlen(text); }
+
+static char *put_number(char *to, uint8_t number) {
+  if (number >= 100) *to++ = '0' + number / 100;
+  if (number >= 10) *to++ = '0' + number / 10 % 10;
+  *to++ = '0' + number % 10;
+  return to;
+}
+
+static bool refuse_full(policy_refusal_t *refusal, const prefix *half) {
+  const uint8_t *octets = &half->address.val.ipv4.f0;
+  char message[80], *end = put_text(message, "no address is left in ");
+  for (size_t i = 0; i < 4; i++) {
+    end = put_number(end, octets[i]);
+    *end++ = i < 3 ? '.' : '/';
+  }
+  *put_text(put_number(end, half->length), ": delete pods") = 0;
+  return refuse(refusal, PODWIRE_POLICY_TYPES_REFUSAL_REASON_EXHAUSTED, message);
+}
+
 struct search {
   policy_string_t wanted;
   bool found;
@@ -46,11 +66,11 @@ static bool read_config(policy_string_t config, struct search *search, policy_re
                 "config needs \"upper\", a list of namespaces, and nothing else");
 }
 
-// The first pool that can be halved.
+// The half of the first pool that is large enough.
 static bool find_half(podwire_policy_types_node_t *node, bool is_upper, prefix *half) {
   for (size_t i = 0; i < node->pools.len; i++) {
     prefix pool = node->pools.ptr[i];
-    if (pool.address.tag != PODWIRE_POLICY_TYPES_IP_ADDRESS_IPV4 || pool.length >= 32) continue;
+    if (pool.address.tag != PODWIRE_POLICY_TYPES_IP_ADDRESS_IPV4 || pool.length > 29) continue;
     uint32_t first = to_number(pool.address) + (is_upper ? 1u << (31 - pool.length) : 0);
     *half = (prefix){.address = to_address(first), .length = pool.length + 1};
     return true;
@@ -91,13 +111,10 @@ bool exports_policy_add(policy_add_request_t *request, policy_add_plan_t *plan, 
   prefix half;
   if (!find_half(&request->node, search.found, &half)) {
     return refuse(refusal, PODWIRE_POLICY_TYPES_REFUSAL_REASON_INVALID_CONFIG,
-                  "give the node an IPv4 pool of two addresses or more");
+                  "give the node an IPv4 pool that is a /29 or larger");
   }
   address free;
-  if (!next_free(&half, &free)) {
-    return refuse(refusal, PODWIRE_POLICY_TYPES_REFUSAL_REASON_EXHAUSTED,
-                  "no address is left in this half of the pool: delete pods");
-  }
+  if (!next_free(&half, &free)) return refuse_full(refusal, &half);
   routed(free, plan);
   return true;
 }

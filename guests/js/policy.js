@@ -41,8 +41,8 @@ function nextFree(half, leases) {
 /** Decides one ADD. `leases` is the contract's interface of that name, or a test's. */
 export function decide(request, leases) {
   const upper = readConfig(request.config);
-  const pool = request.node.pools.find(({ address, length }) => address.tag === "ipv4" && length < 32);
-  if (!pool) refuse("invalid-config", "give the node an IPv4 pool of two addresses or more");
+  const pool = request.node.pools.find(({ address, length }) => address.tag === "ipv4" && length <= 29);
+  if (!pool) refuse("invalid-config", "give the node an IPv4 pool that is a /29 or larger");
   const half = halfOf(pool, upper.includes(request.pod?.namespace));
   const address = nextFree(half, leases);
   if (!address) refuse("exhausted", `no address is left in ${show(half)}: delete pods`);

@@ -27,9 +27,9 @@ def read_config(text):
 def decide(config, pools, namespace, leases) -> IPv4Address:
     """The pod's address. `leases` can be asked as the contract's interface can, in Python's own types."""
     is_upper = namespace in read_config(config)
-    pool = next((pool for pool in pools if isinstance(pool, IPv4Network) and pool.prefixlen < 32), None)
+    pool = next((pool for pool in pools if isinstance(pool, IPv4Network) and pool.prefixlen <= 29), None)
     if pool is None:
-        raise Refused("invalid-config", "give the node an IPv4 pool of two addresses or more")
+        raise Refused("invalid-config", "give the node an IPv4 pool that is a /29 or larger")
     lower, upper = pool.subnets()
     half = upper if is_upper else lower
     address = next_free(half, leases)

@@ -1,11 +1,14 @@
-//! The example policy in every language: each is installed, plans, wires pods and refuses as the one in Rust does.
+//! The example policy in every language: each is installed, plans, wires pods and refuses as the one in Rust does,
+//! and a project that begins with it builds.
 //!
 //! `make languages` builds the components, guests/target/languages/*.wasm, and says which podwire installs them.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use podwire_tests::command::Podwire;
+use podwire_tests::command::{self, Podwire};
 use podwire_tests::{Network, Node, Plugin, Pod};
 use serde_json::{Value, json};
 
@@ -85,4 +88,54 @@ fn refusal(node: &Node, network: &Network, pod: &Pod) -> u64 {
     let code = plugin.add(network, pod).error().code;
     pod.namespace.remove();
     code
+}
+
+#[test]
+fn a_new_project_builds_in_every_language() {
+    for language in ["rust"].into_iter().chain(LANGUAGES) {
+        let project = new_project(language);
+        let readme = fs::read_to_string(project.join("README.md")).expect("a project has one");
+        let commands: Vec<_> = readme.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+        assert!(commands.len() >= 3, "{readme}");
+        commands.iter().for_each(|command| run(command, &project));
+        assert!(!readme.contains("by-namespace") && !readme.contains("by_namespace"), "{readme}");
+        fs::remove_dir_all(&project).expect("it is ours");
+    }
+}
+
+fn new_project(language: &str) -> PathBuf {
+    let project = Path::new(env!("CARGO_TARGET_TMPDIR")).join("languages").join(language);
+    // One that was left by a test that was killed.
+    let _ = fs::remove_dir_all(&project);
+    let new = || {
+        let mut podwire = Command::new(command::program());
+        podwire.args(["policy", "new", "my-policy", "--lang", language]).arg(&project);
+        podwire.output().expect("podwire can be run")
+    };
+    let first = new();
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    let second = new();
+    assert!(!second.status.success(), "it wrote over a project");
+    assert!(String::from_utf8_lossy(&second.stderr).contains("is not empty"), "{second:?}");
+    project
+}
+
+/// A line of a project's README, where podwire is in the PATH.
+fn run(line: &str, project: &Path) {
+    let folder = command::program().parent().expect("it lies in a folder").to_owned();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").expect("cargo was found by it"));
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests");
+    let toolchain = fs::read_to_string(guests.join("rust-toolchain.toml")).expect("it is there");
+    let channel = toolchain.split('"').nth(1).expect("it names a channel");
+    let mut shell = Command::new("sh");
+    shell.args(["-eu", "-c", line]).current_dir(project).env("PATH", path);
+    // What cargo tells the tests is not the project's. Its dependencies are compiled already, for the example.
+    for variable in ["CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"] {
+        shell.env_remove(variable);
+    }
+    shell.env("RUSTUP_TOOLCHAIN", channel).env_remove("CARGO_TARGET_DIR");
+    shell.env("CARGO_BUILD_BUILD_DIR", guests.join("target/by-namespace"));
+    let output = shell.output().expect("there is a shell");
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success(), "{line}:\n{}", said.concat());
 }

@@ -3,6 +3,7 @@
 mod inspect;
 mod install;
 mod list;
+mod new;
 mod remove;
 
 use std::fs::File;
@@ -19,6 +20,8 @@ use crate::state::State;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// Write a small project to begin a policy with: it builds, and has tests.
+    New(new::Arguments),
     /// Check a component, compile it, and make it the policy of that name, in one step.
     Install(install::Arguments),
     /// Show which policies there are.
@@ -32,6 +35,7 @@ pub(super) enum Command {
 pub(super) fn run(state: &State, command: Command) -> Result<ExitCode> {
     let registry = Registry::open(state);
     match command {
+        Command::New(arguments) => new::run(&arguments),
         Command::Install(arguments) => install::run(&registry, arguments),
         Command::List => list::run(&registry),
         Command::Inspect(arguments) => inspect::run(&arguments),
