@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use podwire_tests::command::{Podwire, beside_the_test};
+use podwire_tests::command::{Podwire, program};
 use podwire_tests::{Namespace, Node, Plugin, Pod, kernel};
 use serde_json::{Value, json};
 
@@ -439,7 +439,7 @@ fn a_nodes_plan_is_as_node_up_does_it() {
 fn whoever_stops_reading_ends_it_without_a_word() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let mut podwire = Command::new(beside_the_test());
+    let mut podwire = Command::new(program());
     let output = podwire.args(["conform", "--list"]).stdout(writer).output().expect("it starts");
     assert_eq!(output.status.signal(), Some(13), "SIGPIPE (signal(7))");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

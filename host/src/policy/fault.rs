@@ -103,6 +103,11 @@ pub enum Fault {
     /// A question about leases that cannot be asked.
     #[error("it called the host with an argument that breaks a rule: {0}")]
     Argument(Violation),
+    /// A function of WASI that nothing stands in for.
+    #[error(
+        "it called {0}: a policy has no files, no network and no other programs, and cannot end by itself"
+    )]
+    NoStandIn(String),
     /// The leases could not be read, or too many of them.
     #[error("{0}")]
     #[serde(skip)]
@@ -183,6 +188,7 @@ impl Fault {
             Self::Argument(Violation { field, value, rule }) => {
                 Self::Argument(Violation { field: clean(field), value: clean(value), rule: clean(rule) })
             }
+            Self::NoStandIn(what) => Self::NoStandIn(clean(what)),
             Self::Malformed(why) => Self::Malformed(clean(why)),
             Self::Process(why) => Self::Process(clean(why)),
             others => others,

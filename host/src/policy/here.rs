@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::host::{self, Host, Note};
 use super::instance::Spent;
 use super::question::{Answer, Question};
-use super::{bindings, limits};
+use super::{bindings, limits, standin};
 use crate::leases::View;
 
 pub(super) struct Here<V: 'static> {
@@ -22,7 +22,11 @@ impl<V: View + 'static> Here<V> {
         store.limiter(|host| host.quota());
         store.set_hostcall_fuel(limits::PASSED_BYTES);
         store.set_max_component_handles(limits::HANDLES);
-        let bindings = host::linker(code.engine()).and_then(|linker| {
+        let bindings = host::linker(code.engine()).and_then(|mut linker| {
+            if standin::wanted(code) {
+                standin::link(&mut linker, code)?;
+                store.data_mut().stand_in();
+            }
             store.set_fuel(limits::FUEL)?;
             bindings::Policy::instantiate(&mut store, code, &linker)
         });
@@ -35,6 +39,7 @@ impl<V: View + 'static> Here<V> {
     /// The view comes back, whatever the policy does.
     pub(super) fn ask(&mut self, question: &Question, view: Option<V>) -> (Result<Answer, Fault>, Option<V>) {
         self.store.data_mut().begin(view);
+        self.store.data_mut().seed(question.call(), &question.facts());
         let answer = self.store.set_fuel(limits::FUEL).and_then(|()| self.call(question));
         let view = self.store.data_mut().end();
         (answer.map_err(|error| self.store.data_mut().explain(&error)), view)

@@ -5,7 +5,7 @@ use wasmparser::component_types::ComponentEntityType;
 use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload, Validator};
 
 use super::text::clean;
-use super::{limits, settings};
+use super::{limits, settings, standin};
 
 /// Interfaces with functions that the contract lets a policy import, any version of this line: that the
 /// version is one that this podwire serves is checked when the component is linked.
@@ -38,8 +38,7 @@ pub enum Unfit {
     /// Functions that podwire does not have.
     #[error(
         "the component imports {0}, but a policy may import nothing except podwire:policy/leases and \
-         podwire:policy/log of version 0.2{hint}",
-        hint = wasi_hint(.0)
+         podwire:policy/log of version 0.2, and WASI of version 0.2, for which there are stand-ins"
     )]
     Import(String),
     /// A function of the contract is missing.
@@ -56,14 +55,6 @@ pub enum Unfit {
         "the component passes strings as UTF-16, but podwire only takes UTF-8: choose it where it is built"
     )]
     Encoding,
-}
-
-fn wasi_hint(import: &str) -> &'static str {
-    if !import.starts_with("wasi:") {
-        return "";
-    }
-    ": build it without WASI (Rust: for wasm32-unknown-unknown; JavaScript: componentize-js with all features \
-     disabled; Python: componentize-py with --stub-wasi)"
 }
 
 /// What a component imports and exports at its outside.
@@ -84,6 +75,17 @@ pub struct Import {
     pub name: String,
     /// Whether it is more than types, which give a component no power.
     pub has_functions: bool,
+}
+
+impl Import {
+    /// What the policy gets of it; none if there is no such thing for policies.
+    pub fn gets(&self) -> Option<&'static str> {
+        match () {
+            () if !self.has_functions => Some("types only"),
+            () if IMPORTS.iter().any(|ours| self.name.starts_with(ours)) => Some("the contract's functions"),
+            () => standin::gets(&self.name),
+        }
+    }
 }
 
 /// Reads and validates a component.
@@ -146,10 +148,7 @@ impl Inspection {
 
     /// Whether the component can be a policy, as far as names tell.
     pub fn check(&self) -> Result<(), Unfit> {
-        let foreign = |import: &&Import| {
-            import.has_functions && !IMPORTS.iter().any(|ours| import.name.starts_with(ours))
-        };
-        if let Some(import) = self.imports.iter().find(foreign) {
+        if let Some(import) = self.imports.iter().find(|import| import.gets().is_none()) {
             return Err(Unfit::Import(clean(&import.name, QUOTE)));
         }
         if let Some(missing) = EXPORTS.into_iter().find(|name| !self.exports.iter().any(|e| e == name)) {

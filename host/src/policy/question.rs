@@ -23,6 +23,18 @@ impl Question {
             Self::Node(_) => "node",
         }
     }
+
+    /// What tells it from others of its kind.
+    pub(super) fn facts(&self) -> Vec<&str> {
+        match self {
+            Self::CheckConfig(config) => vec![config],
+            Self::Add(AddRequest { network, container_id, ifname, config, .. })
+            | Self::Del(DelRequest { network, container_id, ifname, config, .. }) => {
+                vec![network, container_id, ifname, config]
+            }
+            Self::Node(NodeRequest { node, config, .. }) => vec![&node.name, config],
+        }
+    }
 }
 
 /// As it came from the policy: nothing in it has been checked.

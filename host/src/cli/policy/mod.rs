@@ -4,6 +4,7 @@ mod activate;
 mod inspect;
 mod install;
 pub(super) mod list;
+mod new;
 mod prove;
 mod push;
 mod remove;
@@ -25,6 +26,8 @@ use crate::state::State;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// Write a small project to begin a policy with: it builds, and has tests.
+    New(new::Arguments),
     /// Show what a component imports and exports, and whether podwire would take it.
     Inspect(inspect::Arguments),
     /// Check a component, compile it, and keep it under a name. It decides nothing yet.
@@ -46,6 +49,7 @@ pub(super) enum Command {
 pub(super) fn run(state: &State, command: Command) -> Result<ExitCode> {
     let registry = Registry::open(state);
     match command {
+        Command::New(arguments) => new::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&registry, &arguments),
         Command::Install(arguments) => install::run(state, &registry, arguments),
         Command::Activate(arguments) => activate::run(state, &registry, &arguments),
