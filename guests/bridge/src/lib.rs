@@ -24,7 +24,6 @@ mod addresses;
 mod keys;
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
 use podwire_sdk::{
     AddPlan, AddRequest, Address, Family, IpNet, Leases, Node, NodePlan, NodeRequest, Policy, Refusal, Route,
