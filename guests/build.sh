@@ -123,8 +123,11 @@ compare() {
 build_policies() {
     mkdir -p "$1"
     destination=$(cd "$1" && pwd)
-    # shellcheck disable=SC2086 # many words
-    build "$guests/target" $(printf -- '-p %s ' $policies)
+    set --
+    for policy in $policies; do
+        set -- "$@" -p "$policy"
+    done
+    build "$guests/target" "$@"
     for policy in $policies; do
         check_imports "$folder/$target/release/$policy.wasm"
         cp "$folder/$target/release/$policy.wasm" "$destination"

@@ -345,6 +345,13 @@ impl NodePlan {
         self
     }
 
+    /// Drops what is meant for a block, as far as no other route leads there: behind them all.
+    pub fn blackhole(mut self, destination: IpNet) -> Self {
+        let (next_hop, metric) = (NextHop::Blackhole, Some(u32::MAX));
+        self.routes.push(NodeRoute { destination, next_hop, metric });
+        self
+    }
+
     /// Adds a route to each pool of each peer, by way of the peer's first address of the pool's family. A peer
     /// that has none is [named](log::warn), and keeps no other routes away.
     pub fn routes_to(mut self, peers: &[Peer]) -> Self {

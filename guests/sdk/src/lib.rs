@@ -81,6 +81,11 @@ pub use range::AddressRange;
 pub use refusal::{Refusal, RefusalReason};
 pub use request::{AddRequest, DelRequest, Node, NodeRequest, Peer, Pod};
 
+/// Its example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// Makes a component of a [`Policy`]. On other targets than wasm32 it only sees that it is one.
 #[macro_export]
 macro_rules! export {

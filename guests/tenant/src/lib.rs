@@ -15,8 +15,8 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use podwire_sdk::{
-    AddPlan, AddRequest, Address, AddressRange, Bridge, BridgePort, Leases, NextHop, Node, NodePlan,
-    NodeRequest, Policy, Refusal, SpoofCheck, choose, hash, on_link, sets_of,
+    AddPlan, AddRequest, Address, AddressRange, Bridge, BridgePort, Leases, Node, NodePlan, NodeRequest,
+    Policy, Refusal, SpoofCheck, choose, hash, on_link, sets_of,
 };
 
 use tenants::{Isolation, Tenant, Tenants};
@@ -55,11 +55,11 @@ impl Policy for Tenants {
         let mut plan = NodePlan::default().routes_to(&request.peers);
         for tenant in self.tenants.iter().filter(|tenant| !ranges(tenant, &request.node).is_empty()) {
             plan = plan.bridge(port(tenant, &request.node).bridge);
-            for range in
-                ranges(tenant, &request.node).into_iter().filter(|_| tenant.isolation == Isolation::Tenant)
-            {
+            if tenant.isolation == Isolation::Tenant {
                 // Nothing that is meant for them goes out by the node's default route.
-                plan = plan.route(range.subnet, NextHop::Blackhole);
+                plan = ranges(tenant, &request.node)
+                    .iter()
+                    .fold(plan, |plan, range| plan.blackhole(range.subnet));
             }
         }
         Ok(plan)
@@ -75,8 +75,7 @@ fn ranges(tenant: &Tenant, node: &Node) -> Vec<AddressRange> {
 
 /// A bridge that carries no address is nobody's way out.
 fn port(tenant: &Tenant, node: &Node) -> BridgePort {
-    // A gateway that the bridge had before goes.
-    let bridge = Bridge { mtu: tenant.mtu, exclusive: true, ..Bridge::named(tenant.bridge.as_str()) };
+    let bridge = Bridge { mtu: tenant.mtu, ..Bridge::named(tenant.bridge.as_str()) };
     let gateways = ranges(tenant, node).into_iter().filter(|_| tenant.isolation != Isolation::Tenant);
     let carried = gateways.filter_map(|range| Some(on_link(range.subnet, range.gateway?)));
     BridgePort {

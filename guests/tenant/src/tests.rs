@@ -50,7 +50,7 @@ fn an_isolated_tenant_has_no_way_out() {
         lines,
         "address 10.244.1.130/26\n\
          address fd00:10:244:1:8000::2/65\n\
-         port of bridge br-db exclusive hairpin"
+         port of bridge br-db hairpin"
     );
     let name = veth.split(' ').next().unwrap_or_default();
     assert!(name.starts_with("db") && name.len() == 12, "{veth}");
@@ -63,10 +63,10 @@ fn another_has_a_gateway() {
         planned(&policy(), &in_namespace("shop")).expect("a plan"),
         "address 10.244.1.2/25 gateway 10.244.1.1\n\
          route 0.0.0.0/0 via 10.244.1.1\n\
-         port of bridge br-web 10.244.1.1/25 mtu 1400 exclusive hairpin check-mac check-address"
+         port of bridge br-web 10.244.1.1/25 mtu 1400 hairpin check-mac check-address"
     );
     let ports = planned(&policy(), &in_namespace("db-ci")).expect("a plan");
-    assert!(ports.contains("port of bridge br-ci 10.244.1.193/26 exclusive hairpin isolated"), "{ports}");
+    assert!(ports.contains("port of bridge br-ci 10.244.1.193/26 hairpin isolated"), "{ports}");
 }
 
 #[test]
@@ -197,11 +197,11 @@ fn a_node_has_the_bridges_and_sends_nothing_after_the_isolated() {
     let request = NodeRequest { node: node(&POOLS), peers: vec![peer], extra: vec![] };
     assert_eq!(
         policy().node(&request).expect("a plan").to_string(),
-        "bridge br-ci 10.244.1.193/26 exclusive\n\
-         bridge br-db exclusive\n\
-         bridge br-web 10.244.1.1/25 mtu 1400 exclusive\n\
+        "bridge br-ci 10.244.1.193/26\n\
+         bridge br-db\n\
+         bridge br-web 10.244.1.1/25 mtu 1400\n\
          route 10.244.2.0/24 via 192.168.1.12\n\
-         blackhole 10.244.1.128/26\n\
-         blackhole fd00:10:244:1:8000::/65\n"
+         blackhole 10.244.1.128/26 metric 4294967295\n\
+         blackhole fd00:10:244:1:8000::/65 metric 4294967295\n"
     );
 }

@@ -6,6 +6,7 @@ mod ranges;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec;
+use core::net::IpAddr;
 
 use podwire_sdk::testing::{FakeLeases, add_request, node, notes, prefixes};
 use podwire_sdk::{Bridge, BridgePort, NextHop, Peer, RefusalReason, Wiring, config};

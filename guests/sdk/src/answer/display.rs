@@ -133,9 +133,9 @@ mod tests {
         let blocks = prefixes(&["10.244.1.128/25", "10.244.2.0/24"]);
         let plan = NodePlan::default()
             .bridge(Bridge::named("cni0"))
-            .route(blocks[0], NextHop::Blackhole)
+            .blackhole(blocks[0])
             .route(blocks[1], NextHop::Via("192.168.1.12".parse().expect("an address")));
-        let lines = "bridge cni0\nblackhole 10.244.1.128/25\nroute 10.244.2.0/24 via 192.168.1.12\n";
+        let lines = "bridge cni0\nblackhole 10.244.1.128/25 metric 4294967295\nroute 10.244.2.0/24 via 192.168.1.12\n";
         assert_eq!(plan.to_string(), lines);
     }
 }
