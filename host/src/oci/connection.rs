@@ -149,3 +149,35 @@ fn agent(plain: bool, local: bool) -> Agent {
     let config = if local { config.proxy(None) } else { config };
     config.build().new_agent()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(reference: &str, plain_http: bool) -> String {
+        let reference = reference.parse().unwrap();
+        let options = Options { plain_http, timeout: Duration::from_secs(1) };
+        Connection::new(&reference, &options).url("/v2/")
+    }
+
+    #[test]
+    fn only_this_machine_is_asked_without_tls_unless_somebody_says_so() {
+        assert_eq!(url("oci://r.test:5000/a", false), "https://r.test:5000/v2/");
+        assert_eq!(url("oci://r.test:5000/a", true), "http://r.test:5000/v2/");
+        assert_eq!(url("oci://127.0.0.1:5000/a", false), "http://127.0.0.1:5000/v2/");
+        assert_eq!(url("oci://docker.io/library/a", false), "https://registry-1.docker.io/v2/");
+    }
+
+    #[test]
+    fn another_host_port_or_scheme_is_another_registry() {
+        let reference = "oci://r.test/a".parse().unwrap();
+        let options = Options { plain_http: false, timeout: Duration::from_secs(1) };
+        let connection = Connection::new(&reference, &options);
+        assert!(connection.is_its_own("https://r.test/v2/a/blobs/uploads/1?state=x"));
+        for other in
+            ["http://r.test/v2/", "https://r.test.evil/v2/", "https://r.test:444/v2/", "https://r.test@evil/"]
+        {
+            assert!(!connection.is_its_own(other), "{other}");
+        }
+    }
+}
