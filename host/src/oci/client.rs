@@ -1,27 +1,15 @@
 //! A registry's HTTP interface (OCI distribution specification), as far as policies need it.
 //!
-//! Owns connections, who asks, and every bound: no answer is read beyond what it may have, and all of it ends in
-//! time. What the bytes mean, others know.
-//!
-//! ureq and not the crate oci-client: that brings some hundred crates and an asynchronous runtime, and reads
-//! manifests, tokens and errors of any length into memory.
+//! Owns what is asked and who asks. What the bytes mean, others know.
 
-use std::fmt::Display;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use rustls::crypto::ring::default_provider;
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Request, StatusCode, header};
-use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, Body};
 
 use super::artifact::{ACCEPTED, Descriptor, MANIFEST, MANIFEST_BYTES};
 use super::challenge::Challenge;
+use super::connection::{Connection, Response};
 use super::credentials::{self, Credentials};
 use super::{Error, Options, Reference, Version, digest};
-
-type Response = ureq::http::Response<Body>;
 
 /// Bytes of an error that a registry sends, or of a token.
 const WORDS: u64 = 64 << 10;
@@ -29,20 +17,14 @@ const WORDS: u64 = 64 << 10;
 /// What of a registry's own words gets into an error.
 const QUOTE: usize = 200;
 
-/// How long a connection may take: an address at which nobody answers need not use up all the time.
-const CONNECT: Duration = Duration::from_secs(15);
-
 /// One repository of a registry.
 pub(super) struct Client<'a> {
-    agent: Agent,
+    connection: Connection<'a>,
     reference: &'a Reference,
-    scheme: &'static str,
     /// What for, in the words of a token's scope.
     actions: &'static str,
     authorization: Option<String>,
     asked_as: Option<Credentials>,
-    limit: Duration,
-    deadline: Instant,
 }
 
 /// A manifest as it was sent.
@@ -61,17 +43,8 @@ impl<'a> Client<'a> {
     }
 
     fn new(reference: &'a Reference, options: &Options, actions: &'static str) -> Self {
-        let plain = options.plain_http || reference.is_local();
-        Self {
-            agent: agent(plain, reference.is_local()),
-            reference,
-            scheme: if plain { "http" } else { "https" },
-            actions,
-            authorization: None,
-            asked_as: None,
-            limit: options.timeout,
-            deadline: Instant::now() + options.timeout,
-        }
+        let connection = Connection::new(reference, options);
+        Self { connection, reference, actions, authorization: None, asked_as: None }
     }
 
     /// The manifest of a version of this repository, whose digest is the version's if it is one.
@@ -85,7 +58,7 @@ impl<'a> Client<'a> {
         }
         let what = format!("the manifest of {reference}");
         self.expect(&mut response, &[StatusCode::OK], &what)?;
-        let bytes = self.read(&mut response, MANIFEST_BYTES, &what)?;
+        let bytes = self.connection.read(&mut response, MANIFEST_BYTES, &what)?;
         match version {
             Version::Manifest(wanted) if digest(&bytes) != *wanted => Err(self.tampered(&what)),
             _ => Ok(Fetched {
@@ -101,7 +74,7 @@ impl<'a> Client<'a> {
         let request = Request::get(self.url(&format!("blobs/{}", descriptor.digest)));
         let mut response = self.ask(request, None)?;
         self.expect(&mut response, &[StatusCode::OK], &what)?;
-        let bytes = self.read(&mut response, descriptor.size, &what)?;
+        let bytes = self.connection.read(&mut response, descriptor.size, &what)?;
         if digest(&bytes) == descriptor.digest { Ok(bytes) } else { Err(self.tampered(&what)) }
     }
 
@@ -116,7 +89,10 @@ impl<'a> Client<'a> {
         let mut begun = self.ask(Request::post(self.url("blobs/uploads/")), Some(&[]))?;
         self.expect(&mut begun, &[StatusCode::ACCEPTED], &what)?;
         let location = begun.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
-        let location = self.absolute(location.unwrap_or_default());
+        let location = match location.unwrap_or_default() {
+            path if path.starts_with('/') => self.connection.url(path),
+            url => url.to_owned(),
+        };
         let separator = if location.contains('?') { '&' } else { '?' };
         let put = Request::put(format!("{location}{separator}digest={digest}"))
             .header(header::CONTENT_TYPE, "application/octet-stream");
@@ -128,35 +104,19 @@ impl<'a> Client<'a> {
     pub(super) fn push_manifest(&mut self, reference: &Reference, manifest: &[u8]) -> Result<(), Error> {
         let put = Request::put(self.url(&format!("manifests/{}", reference.version())));
         let mut done = self.ask(put.header(header::CONTENT_TYPE, MANIFEST), Some(manifest))?;
-        self.expect(
-            &mut done,
-            &[StatusCode::CREATED, StatusCode::OK],
-            &format!("the manifest of {reference}"),
-        )
+        let what = format!("the manifest of {reference}");
+        self.expect(&mut done, &[StatusCode::CREATED, StatusCode::OK], &what)
     }
 
     fn url(&self, path: &str) -> String {
-        format!("{}/v2/{}/{path}", self.origin(), self.reference.repository())
+        self.connection.url(&format!("/v2/{}/{path}", self.reference.repository()))
     }
 
-    fn origin(&self) -> String {
-        let registry = match self.reference.registry() {
-            // Its name for people, and its name for programs.
-            "docker.io" => "registry-1.docker.io",
-            other => other,
-        };
-        format!("{}://{registry}", self.scheme)
-    }
-
-    fn absolute(&self, location: &str) -> String {
-        if location.starts_with('/') { format!("{}{location}", self.origin()) } else { location.to_owned() }
-    }
-
-    /// Asks, and once more if the registry wants to know who asks.
+    /// Asks, and once more if the registry wants to know who asks, or has forgotten it since.
     fn ask(&mut self, request: ureq::http::request::Builder, body: Option<&[u8]>) -> Result<Response, Error> {
-        let request = request.body(()).map_err(|error| self.unreachable(&error))?;
+        let request = request.body(()).map_err(|error| self.connection.unreachable(&error))?;
         let response = self.send(&request, body)?;
-        if response.status() != StatusCode::UNAUTHORIZED || self.authorization.is_some() {
+        if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
         self.authorization = self.introduce(response.headers())?;
@@ -165,26 +125,13 @@ impl<'a> Client<'a> {
 
     fn send(&self, request: &Request<()>, body: Option<&[u8]>) -> Result<Response, Error> {
         let mut request = request.clone();
-        // A registry may send an upload elsewhere; who asks is nobody's business there.
-        let here = request.uri().to_string().starts_with(&format!("{}/", self.origin()));
-        if let Some(value) = self.authorization.as_ref().filter(|_| here).and_then(|value| value.parse().ok())
-        {
+        // A registry may send an upload elsewhere.
+        let here = self.connection.is_its_own(&request.uri().to_string());
+        let authorization = self.authorization.as_ref().filter(|_| here);
+        if let Some(value) = authorization.and_then(|value| value.parse().ok()) {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
-        let left = Some(self.left()?);
-        let sent = match body {
-            Some(body) => {
-                let request = request.map(|()| body);
-                self.agent.run(self.agent.configure_request(request).timeout_global(left).build())
-            }
-            None => self.agent.run(self.agent.configure_request(request).timeout_global(left).build()),
-        };
-        sent.map_err(|error| self.failed(error))
-    }
-
-    fn left(&self) -> Result<Duration, Error> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(self.slow()) } else { Ok(left) }
+        self.connection.send(request, body)
     }
 
     /// The value of `Authorization` that answers the challenge.
@@ -201,26 +148,17 @@ impl<'a> Client<'a> {
 
     /// A token for this repository, from where the registry says that there are some.
     fn token(&self, realm: &str, service: Option<&str>) -> Result<String, Error> {
-        let mut request = self.agent.get(realm).query("scope", self.scope());
-        if let Some(service) = service {
-            request = request.query("service", service);
-        }
-        if let Some(credentials) = &self.asked_as {
-            request = request.header(header::AUTHORIZATION, credentials.basic());
-        }
-        let request = request.config().timeout_global(Some(self.left()?)).build();
-        let mut response = request.call().map_err(|error| self.failed(error))?;
+        let scope = format!("repository:{}:{}", self.reference.repository(), self.actions);
+        let mut query = vec![("scope", scope.as_str())];
+        query.extend(service.map(|service| ("service", service)));
+        let authorization = self.asked_as.as_ref().map(Credentials::basic);
+        let mut response = self.connection.get(realm, &query, authorization)?;
         let what = format!("a token from {realm:?}");
         self.expect(&mut response, &[StatusCode::OK], &what)?;
-        let bytes = self.read(&mut response, WORDS, &what)?;
+        let bytes = self.connection.read(&mut response, WORDS, &what)?;
         let token =
             serde_json::from_slice::<Token>(&bytes).ok().and_then(|token| token.token.or(token.access_token));
         token.map(|token| format!("Bearer {token}")).ok_or_else(|| self.tampered(&what))
-    }
-
-    fn scope(&self) -> String {
-        let repository = self.reference.repository();
-        format!("repository:{repository}:{}", self.actions)
     }
 
     /// An error unless the status is one of these.
@@ -229,56 +167,17 @@ impl<'a> Client<'a> {
         if wanted.contains(&status) {
             return Ok(());
         }
-        if status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && self.asked_as.is_none())
-        {
+        let anonymous = self.asked_as.is_none();
+        if status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && anonymous) {
             return Err(self.unauthorized());
         }
-        let said = response.body_mut().with_config().limit(WORDS).read_to_vec().unwrap_or_default();
-        let status =
-            if status.is_redirection() { format!("{status}, a redirection") } else { status.to_string() };
+        let said = self.connection.read(response, WORDS, what).unwrap_or_default();
         let (what, status) = (what.to_owned(), status.to_string());
-        Err(Error::Refused { registry: self.registry(), what, status, said: said_in(&said) })
-    }
-
-    /// At most that many bytes.
-    fn read(&self, response: &mut Response, limit: u64, what: &str) -> Result<Vec<u8>, Error> {
-        response.body_mut().with_config().limit(limit).read_to_vec().map_err(|error| match error {
-            ureq::Error::BodyExceedsLimit(_) => {
-                Error::Endless { registry: self.registry(), what: what.to_owned(), limit }
-            }
-            error => self.failed(error),
-        })
-    }
-
-    fn failed(&self, error: ureq::Error) -> Error {
-        let registry = self.registry();
-        match error {
-            // While a connection is made, only the whole time's end says that the time was too short.
-            ureq::Error::Timeout(ureq::Timeout::Connect) => self.unreachable(&"nobody answers there"),
-            ureq::Error::Timeout(_) => self.slow(),
-            ureq::Error::Rustls(error) => Error::Untrusted { registry, reason: error.to_string() },
-            ureq::Error::Tls(reason) => Error::Untrusted { registry, reason: reason.to_owned() },
-            ureq::Error::Io(error) => {
-                match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                    Some(error) => Error::Untrusted { registry, reason: error.to_string() },
-                    None => self.unreachable(&error),
-                }
-            }
-            ureq::Error::HostNotFound => self.unreachable(&"no machine of that name is known"),
-            error => self.unreachable(&error),
-        }
-    }
-
-    fn unreachable(&self, reason: &dyn Display) -> Error {
-        Error::Unreachable { registry: self.registry(), reason: reason.to_string() }
-    }
-
-    fn slow(&self) -> Error {
-        Error::Slow { registry: self.registry(), limit: self.limit }
+        Err(Error::Refused { registry: self.connection.registry(), what, status, said: said_in(&said) })
     }
 
     fn tampered(&self, what: &str) -> Error {
-        Error::Tampered { registry: self.registry(), what: what.to_owned() }
+        Error::Tampered { registry: self.connection.registry(), what: what.to_owned() }
     }
 
     fn unauthorized(&self) -> Error {
@@ -288,29 +187,8 @@ impl<'a> Client<'a> {
             }
             None => "no docker configuration says".to_owned(),
         };
-        Error::Unauthorized { registry: self.registry(), known }
+        Error::Unauthorized { registry: self.connection.registry(), known }
     }
-
-    fn registry(&self) -> String {
-        self.reference.registry().to_owned()
-    }
-}
-
-fn agent(plain: bool, local: bool) -> Agent {
-    // What the machine trusts, or SSL_CERT_FILE.
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(Arc::new(default_provider()))
-        .build();
-    let config = Agent::config_builder()
-        .tls_config(tls)
-        .https_only(!plain)
-        .http_status_as_error(false)
-        .timeout_connect(Some(CONNECT))
-        .user_agent(concat!("podwire/", env!("CARGO_PKG_VERSION")));
-    // Through a proxy, this machine's loopback would be the proxy's own.
-    let config = if local { config.proxy(None) } else { config };
-    config.build().new_agent()
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 //! | file | of |
 //! | --- | --- |
 //! | `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json` | docker |
-//! | `$REGISTRY_AUTH_FILE`, else `$XDG_RUNTIME_DIR/containers/auth.json` | podman |
+//! | `$REGISTRY_AUTH_FILE`, else `$XDG_RUNTIME_DIR/containers/auth.json`, else `/run/containers/UID/auth.json` | podman |
 //!
 //! The first that knows the registry counts. No program is run for them: see [`Error::Helper`].
 
@@ -71,9 +71,11 @@ pub(super) fn of(reference: &Reference) -> Result<Option<Credentials>, Error> {
 fn files(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let below = |name: &str, path: &str| variable(name).map(|folder| Path::new(&folder).join(path));
     let docker = below("DOCKER_CONFIG", "config.json").or_else(|| below("HOME", ".docker/config.json"));
-    let podman = || below("XDG_RUNTIME_DIR", "containers/auth.json");
-    let podman = variable("REGISTRY_AUTH_FILE").map(PathBuf::from).or_else(podman);
-    [docker, podman].into_iter().flatten().collect()
+    let podman = variable("REGISTRY_AUTH_FILE").map(PathBuf::from);
+    let podman = podman.or_else(|| below("XDG_RUNTIME_DIR", "containers/auth.json"));
+    let without_session =
+        || format!("/run/containers/{}/auth.json", rustix::process::getuid().as_raw()).into();
+    [docker, Some(podman.unwrap_or_else(without_session))].into_iter().flatten().collect()
 }
 
 fn in_config(file: &Path, text: &str, reference: &Reference) -> Result<Option<Credentials>, Error> {
@@ -207,6 +209,7 @@ mod tests {
         assert_eq!(found(&user), ["/home/u/.docker/config.json", "/run/user/1/containers/auth.json"]);
         let chosen = [("DOCKER_CONFIG", "/d"), ("HOME", "/home/u"), ("REGISTRY_AUTH_FILE", "/p.json")];
         assert_eq!(found(&chosen), ["/d/config.json", "/p.json"]);
-        assert!(found(&[]).is_empty());
+        let uid = rustix::process::getuid().as_raw();
+        assert_eq!(found(&[]), [format!("/run/containers/{uid}/auth.json")]);
     }
 }

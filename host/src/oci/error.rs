@@ -46,7 +46,8 @@ pub enum Error {
     },
     /// No credentials, or wrong ones.
     #[error(
-        "the registry {registry} wants to know who asks, and {known}: `docker login {registry}` mends it"
+        "the registry {registry} wants to know who asks, and {known}: `docker login {registry}`, or podman's, mends \
+         it"
     )]
     Unauthorized {
         /// `HOST[:PORT]`

@@ -13,6 +13,7 @@
 mod artifact;
 mod challenge;
 mod client;
+mod connection;
 mod credentials;
 mod error;
 mod keys;
