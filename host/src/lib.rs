@@ -15,6 +15,7 @@
 //! | [`registry`] | installed policies, by name and digest | netlink, leases |
 //! | [`journal`] | what was decided, given back and changed, and when | how anything is decided or done |
 //! | [`state`] | where everything lies on disk | what it means |
+//! | `trial` | trying policies: written cases, the built-in battery, what a decision costs | CNI, netlink, what is installed |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
 //! | [`names`] | identities that are checked once, when they are made | |
 
@@ -35,3 +36,5 @@ pub mod plan;
 pub mod policy;
 pub mod registry;
 pub mod state;
+#[cfg(feature = "compiler")]
+pub mod trial;

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use serde_json::Value;
+
 use crate::node::Node;
 
 /// Nobody in particular: the user `nobody` of Debian, without any privilege.
@@ -77,6 +79,21 @@ impl Podwire {
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", words[0]));
         Started { child }
+    }
+
+    /// Installs a component under that name and makes it decide, whatever it does: without what `activate` asks it
+    /// before, which a build without optimisation takes a second for.
+    #[track_caller]
+    pub fn put_into_use(&self, name: &str, component: &Path) {
+        let component = component.to_str().expect("a test writes text");
+        self.run(&["policy", "install", component, "--name", name]).done();
+        let path = self.root.join("lib/policies/names").join(name).with_extension("json");
+        let mut standing: Value =
+            serde_json::from_slice(&fs::read(&path).expect("it is installed")).expect("podwire writes JSON");
+        let installed = standing["installed"].as_array().expect("a list");
+        standing["everywhere"]["active"] = installed.last().expect("it is installed").clone();
+        let mut file = File::create(path).expect("the state is the test's own");
+        file.write_all(standing.to_string().as_bytes()).expect("the state is the test's own");
     }
 
     /// Writes a file of the node's configuration, `node.json` or `peers.json`.

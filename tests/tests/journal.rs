@@ -29,8 +29,7 @@ impl Bench {
     fn with_another_policy() -> Option<Self> {
         let bench = Self::new()?;
         let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/built/hostile.wasm");
-        let component = component.to_str().expect("a test writes text");
-        bench.podwire.run(&["policy", "install", component, "--name", "hostile"]).done();
+        bench.podwire.put_into_use("hostile", &component);
         Some(bench)
     }
 

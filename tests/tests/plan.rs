@@ -40,7 +40,7 @@ impl Bench {
     fn new() -> Option<Self> {
         let node = Node::enter()?;
         let podwire = Podwire::on(&node);
-        podwire.run(&["policy", "install", HOSTILE]).done();
+        podwire.put_into_use("hostile", Path::new(HOSTILE));
         Some(Self { pod: node.pod("a"), node, podwire })
     }
 

@@ -51,7 +51,7 @@ fn the_leases_are_free_while_nobody_reads_what_a_policy_says() {
     if plugin.does_not_promise("policies") {
         return;
     }
-    Podwire::on(&node).run(&["policy", "install", HOSTILE]).done();
+    Podwire::on(&node).put_into_use("hostile", Path::new(HOSTILE));
     let (mut blocked, reader) = add_that_is_not_read(&node, &plugin, &node.pod("blocked"));
     let has_begun = || rustix::io::ioctl_fionread(&reader).expect("a pipe") > BEFORE as u64;
     eventually("the policy's words go to standard error", has_begun);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::choice::{Choice, identity};
 use super::deciding::Deciding;
 use super::delegate::Delegate;
 use super::error::decided_by;
@@ -77,8 +78,25 @@ fn reserve(
     netns: NetworkNamespace,
 ) -> Result<Reserved, Error> {
     let settings = Settings::read(&state.node_config())?;
-    let deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load)?;
-    let asked = deciding.question(&settings, request, source)?;
+    let choice = Choice::make(state, &settings, &request.configuration, Some(&identity(request)))?;
+    let counted = |error: &Error| choice.settle(&settings, request, Some(error), None);
+    let mut deciding = Deciding::prepare(&choice, Registry::load).inspect_err(counted)?;
+    let reserved = reserve_by(&mut deciding, state, &settings, request, source, lent, netns);
+    choice.settle(&settings, request, reserved.as_ref().err(), deciding.shadowed());
+    deciding.end();
+    reserved
+}
+
+fn reserve_by(
+    deciding: &mut Deciding<Transaction>,
+    state: &State,
+    settings: &Settings,
+    request: &cni::Add,
+    source: &Source,
+    lent: Option<Lent>,
+    netns: NetworkNamespace,
+) -> Result<Reserved, Error> {
+    let asked = deciding.question(settings, request, source)?;
     let store = Store::open(&state.leases_dir())?;
     let (turn, delegated) = match lent {
         Some((turn, delegated)) => (turn, Some(delegated)),
@@ -117,18 +135,17 @@ struct Beside {
 
 fn decide(
     state: &State,
-    mut deciding: Deciding<Transaction>,
+    deciding: &mut Deciding<Transaction>,
     store: &Store,
     (request, question): (&cni::Add, &AddRequest),
     beside: Beside,
 ) -> Result<Attachment, Error> {
-    let decided = record(&mut deciding, store, request, question, beside);
+    let decided = record(deciding, store, request, question, beside);
     // Not before: whoever is slow to read it would keep every other ADD waiting for the database.
     deciding.say();
     if let Some(asked) = deciding.asked() {
         journal::decided(state, store, deciding.installed(), (question, asked), decided.as_ref());
     }
-    deciding.end();
     decided
 }
 
@@ -142,7 +159,8 @@ fn record(
 ) -> Result<Attachment, Error> {
     let transaction = store.transaction()?;
     refuse_if_there(&transaction, &asked.attachment)?;
-    let (plan, mut transaction) = deciding.ask(asked, transaction)?;
+    let (decided, mut transaction) = deciding.ask(asked, transaction);
+    let plan = decided?;
     cni::sayable(request.configuration.version, &plan, request.previous.as_ref())?;
     let Installed { name, digest, .. } = deciding.installed();
     let intent = Intent {

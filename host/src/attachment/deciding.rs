@@ -1,42 +1,46 @@
-//! A policy that is loaded, instantiated and has its configuration, before any lock is taken.
+//! A policy that is loaded, instantiated and has its configuration, before any lock is taken; and beside it, if one
+//! is tried in its shadow, another version, whose answer has no effect.
 
 use std::borrow::Cow;
 use std::time::Instant;
 
+use super::choice::Choice;
 use super::error::{broken, refused};
 use super::journal::Asked;
-use super::say;
+use super::shadow::{Shadow, Shadowed};
 use super::source::Source;
-use crate::cni::{self, Configuration, Error};
+use super::{say, tell};
+use crate::cni::{self, Error};
 use crate::journal::{Outcome, Recorder};
 use crate::leases::View;
 use crate::node::config::Settings;
 use crate::plan::{AddPlan, AddRequest, Checked, check};
 use crate::policy::{self, Engine, Instance, Policy, Verdict};
 use crate::registry::{self, Installed, Registry};
-use crate::state::State;
 
 pub(super) struct Deciding<V: 'static> {
     installed: Installed,
     instance: Instance<Recorder<V>>,
     config: String,
+    shadow: Option<Shadow<V>>,
     asked: Option<Asked>,
 }
 
 impl<V: View + 'static> Deciding<V> {
-    /// Loads the policy that the network configuration names, or else the node's settings.
+    /// Loads the versions that were chosen.
     pub(super) fn prepare(
-        state: &State,
-        settings: &Settings,
-        network: &Configuration,
-        load: impl FnOnce(&Registry, &Engine, &Installed) -> Result<Policy, registry::Error>,
+        choice: &Choice,
+        load: impl Fn(&Registry, &Engine, &Installed) -> Result<Policy, registry::Error>,
     ) -> Result<Self, Error> {
-        let name = network.policy.as_ref().or(settings.policy.as_ref()).cloned().unwrap_or_default();
-        let config = network.config.as_deref().unwrap_or_else(|| settings.policy_config()).to_owned();
-        let registry = Registry::open(state);
-        let installed = registry.active(&name)?;
-        let instance = load(&registry, &Engine::new()?, &installed)?.instantiate()?;
-        Ok(Self { installed, instance, config, asked: None })
+        let (engine, config) = (Engine::new()?, choice.config.clone());
+        let load = |installed: &Installed| load(&choice.registry, &engine, installed);
+        let installed = choice.chosen.decides.clone();
+        let instance = load(&installed)?.instantiate()?;
+        let shadow = choice.chosen.shadow.as_ref().map(|shadow| {
+            let instance = load(shadow).map_err(Error::from).and_then(|policy| Ok(policy.instantiate()?));
+            Shadow::new(shadow.clone(), instance)
+        });
+        Ok(Self { installed, instance, config, shadow, asked: None })
     }
 
     /// What the policy is asked for an ADD.
@@ -67,34 +71,24 @@ impl<V: View + 'static> Deciding<V> {
         })
     }
 
-    /// The policy's plan, if it has one and the plan keeps every rule; the view comes back with it.
-    pub(super) fn ask(&mut self, asked: &AddRequest, view: V) -> Result<(Checked, V), Error> {
+    /// The policy's plan, if it has one and the plan keeps every rule; the view comes back in any case.
+    pub(super) fn ask(&mut self, asked: &AddRequest, view: V) -> (Result<Checked, Error>, V) {
         let begun = Instant::now();
         let (answer, recorder) = self.instance.add(asked, Recorder::new(view));
         let took = begun.elapsed();
-        let (view, facts) = recorder.into_parts();
-        let (outcome, decided) = self.judge(asked, answer);
-        self.asked = Some(Asked { facts, took, spent: self.instance.spent(), no: outcome, shadow: None });
-        decided.map(|checked| (checked, view))
+        let (mut view, facts) = recorder.into_parts();
+        let (no, decided) = judge(&self.installed, asked, answer);
+        if let Some(shadow) = &mut self.shadow {
+            view = shadow.ask(asked, view, &decided);
+        }
+        let shadow = self.shadowed().and_then(Shadowed::told);
+        self.asked = Some(Asked { facts, took, spent: self.instance.spent(), no, shadow });
+        (decided, view)
     }
 
-    /// The plan, or why there is none: for the journal, and for the runtime.
-    fn judge(
-        &self,
-        asked: &AddRequest,
-        answer: Result<Verdict<AddPlan>, policy::Error>,
-    ) -> (Option<Outcome<'static>>, Result<Checked, Error>) {
-        match answer.map(|verdict| verdict.map(|plan| check::add(asked, plan))) {
-            Ok(Ok(Ok(checked))) => (None, Ok(checked)),
-            Ok(Ok(Err(violation))) => {
-                (Some(Outcome::broken(&violation)), Err(broken(&self.installed, &violation)))
-            }
-            Ok(Err(refusal)) => {
-                let error = refused(&self.installed, &refusal);
-                (Some(Outcome::Refused(Cow::Owned(refusal))), Err(error))
-            }
-            Err(failure) => (Some(Outcome::failed(&failure)), Err(failure.into())),
-        }
+    /// What the version in the shadow would have done, if there is one and it was asked.
+    pub(super) fn shadowed(&self) -> Option<&Shadowed> {
+        self.shadow.as_ref().and_then(Shadow::answer)
     }
 
     /// Whether the policy can work with its configuration.
@@ -107,6 +101,9 @@ impl<V: View + 'static> Deciding<V> {
     /// Passes on what the policy said to the operator when it was asked.
     pub(super) fn say(&self) {
         say(&self.installed.name, self.instance.notes());
+        if let Some(told) = self.shadowed().and_then(Shadowed::told) {
+            tell(format_args!("in the shadow of {}: {told}", self.installed.digest));
+        }
     }
 
     /// How the policy was asked, if it was.
@@ -121,6 +118,23 @@ impl<V: View + 'static> Deciding<V> {
 
     /// Leaves the instance mapped: unmapping it would take longer than the process's end, which is near.
     pub(super) fn end(self) {
-        std::mem::forget(self.instance);
+        std::mem::forget((self.instance, self.shadow));
+    }
+}
+
+/// The plan that keeps every rule, or why there is none: for the journal, and for the runtime.
+pub(super) fn judge(
+    installed: &Installed,
+    asked: &AddRequest,
+    answer: Result<Verdict<AddPlan>, policy::Error>,
+) -> (Option<Outcome<'static>>, Result<Checked, Error>) {
+    match answer.map(|verdict| verdict.map(|plan| check::add(asked, plan))) {
+        Ok(Ok(Ok(checked))) => (None, Ok(checked)),
+        Ok(Ok(Err(violation))) => (Some(Outcome::broken(&violation)), Err(broken(installed, &violation))),
+        Ok(Err(refusal)) => {
+            let error = refused(installed, &refusal);
+            (Some(Outcome::Refused(Cow::Owned(refusal))), Err(error))
+        }
+        Err(failure) => (Some(Outcome::failed(&failure)), Err(failure.into())),
     }
 }

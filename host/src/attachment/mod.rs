@@ -5,6 +5,7 @@
 
 mod add;
 mod check;
+mod choice;
 mod deciding;
 mod del;
 mod delegate;
@@ -13,7 +14,10 @@ mod gc;
 mod import;
 mod journal;
 #[cfg(feature = "compiler")]
+pub mod networks;
+#[cfg(feature = "compiler")]
 mod proposal;
+mod shadow;
 mod source;
 mod status;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! An ADD up to the point where something would be changed: for people who want to see the plan.
 
+use super::choice::{Choice, identity};
 use super::deciding::Deciding;
 use super::source::Source;
 use crate::cni::{Code, Error, Input, Ipam, Request};
@@ -20,10 +21,11 @@ pub fn propose(state: &State, input: &Input) -> Result<Checked, Error> {
         return Err(Error::new(Code::UNSUPPORTED_FIELD, msg));
     }
     let settings = Settings::read(&state.node_config())?;
-    let mut deciding = Deciding::prepare(state, &settings, &request.configuration, Registry::load_unsaved)?;
+    let choice = Choice::make(state, &settings, &request.configuration, Some(&identity(&request)))?;
+    let mut deciding = Deciding::prepare(&choice, Registry::load_unsaved)?;
     let source = Source::read(&request.configuration.ipam)?;
     let asked = deciding.question(&settings, &request, &source)?;
     let decided = deciding.ask(&asked, Empty);
     deciding.say();
-    Ok(decided?.0)
+    decided.0
 }

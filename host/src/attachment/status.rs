@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::choice::Choice;
 use super::deciding::Deciding;
 use super::delegate::Delegate;
 use super::tell;
@@ -64,7 +65,9 @@ fn some_plans(store: &Store, network: &Configuration) -> Result<Vec<Checked>, Er
 fn ready(state: &State, input: &Input, request: &cni::Status) -> Result<(), Error> {
     let network = &request.configuration;
     let settings = Settings::read(&state.node_config())?;
-    Deciding::<Empty>::prepare(state, &settings, network, Registry::load)?.check_config()?;
+    let choice = Choice::make(state, &settings, network, None)?;
+    Deciding::<Empty>::prepare(&choice, Registry::load)?.check_config()?;
+    warn(&choice, &settings);
     // Unusable leases are told whoever gives the addresses.
     let leases = Store::open(&state.leases_dir())?.snapshot()?;
     match &network.ipam {
@@ -78,6 +81,19 @@ fn ready(state: &State, input: &Input, request: &cni::Status) -> Result<(), Erro
             let node = settings.node(network.pools.as_deref(), network.cluster.as_deref())?;
             [true, false].into_iter().try_for_each(|ipv4| room(&leases, &node, ipv4))
         }
+    }
+}
+
+/// A policy that fails again and again, and to which there is no alternative, may serve most pods all the same: no
+/// reason to take the node out of service.
+fn warn(choice: &Choice, settings: &Settings) {
+    let (policy, most) = (&choice.chosen.decides, settings.policy_faults());
+    let faults = policy.faults().unwrap_or_default();
+    if most > 0 && faults >= most {
+        tell(format_args!(
+            "policy {policy} failed {faults} times since it was activated, and has no earlier version to go back to: \
+             `podwire policy activate` another one"
+        ));
     }
 }
 

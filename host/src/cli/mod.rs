@@ -11,6 +11,7 @@ mod lab;
 mod node;
 mod plan;
 mod policy;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,7 +44,9 @@ enum Command {
     /// Make this node's bridges and its routes to other nodes' pods.
     #[command(subcommand)]
     Node(node::Command),
-    /// Install and look at policies.
+    /// Say which policies decide, and which failed; exit code 1 if somebody should look.
+    Status,
+    /// Install policies, swap them, and look at them.
     #[command(subcommand)]
     Policy(policy::Command),
     /// Three nodes with pods on this machine, in namespaces of their own: to see, and to try policies on.
@@ -81,6 +84,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Plan(arguments) => plan::run(&state, &arguments),
         Command::Explain(arguments) => explain::run(&state, &arguments),
         Command::Node(command) => node::run(&state, &command),
+        Command::Status => status::run(&state),
         Command::Policy(command) => policy::run(&state, command),
         Command::Lab(command) => lab::run(command),
         Command::Conform(arguments) => conform::run(root, arguments),

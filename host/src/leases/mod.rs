@@ -43,6 +43,8 @@ use crate::plan::{Checked, Pod, Wiring};
 mod error;
 mod folder;
 mod keys;
+#[cfg(feature = "compiler")]
+mod ledger;
 mod snapshot;
 mod store;
 mod transaction;
@@ -55,6 +57,8 @@ mod tests;
 pub use error::Error;
 #[cfg(feature = "cli")]
 pub(crate) use keys::Range;
+#[cfg(feature = "compiler")]
+pub use ledger::Ledger;
 pub use snapshot::Snapshot;
 pub use store::Store;
 pub use transaction::{Release, Transaction};

@@ -21,7 +21,7 @@ const SWEPT_AT_ONCE: usize = 64;
 
 /// Blocks that one policy may ask for and have remembered, in one transaction and in all. A policy that
 /// goes round asks for its one or two; one that asks for thousands must not fill the database.
-const REMEMBERED_AT_ONCE: usize = 16;
+pub(super) const REMEMBERED_AT_ONCE: usize = 16;
 const REMEMBERED_IN_ALL: usize = 1024;
 
 /// Reading and writing, alone: nobody else writes until it is committed or dropped.

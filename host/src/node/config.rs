@@ -19,6 +19,8 @@ use crate::plan::{Node, Peer};
 const DEFAULT_POOL: &str = "10.244.0.0/24";
 /// The cluster of a node that nobody has configured: Kubernetes' customary pod network.
 const DEFAULT_CLUSTER: &str = "10.244.0.0/16";
+/// Once may be a pod like no other, twice the same pod again.
+const DEFAULT_POLICY_FAULTS: u32 = 3;
 
 /// Why the node's settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +80,9 @@ pub struct Settings {
     pub policy: Option<PolicyName>,
     /// The policy's configuration, unless a network configuration has one.
     pub config: Option<Box<RawValue>>,
+    /// After how many faults a version of a policy is taken out of use; 0: never.
+    #[serde(rename = "policyFaults")]
+    policy_faults: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -117,6 +122,11 @@ impl Settings {
     /// The policy's configuration.
     pub fn policy_config(&self) -> &str {
         self.config.as_ref().map_or("{}", |config| config.get())
+    }
+
+    /// After how many faults a version of a policy is taken out of use; 0: never.
+    pub fn policy_faults(&self) -> u32 {
+        self.policy_faults.unwrap_or(DEFAULT_POLICY_FAULTS)
     }
 
     /// The cluster of a network that takes its addresses from these blocks, not from the node's: they need not be

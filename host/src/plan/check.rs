@@ -18,6 +18,12 @@ use super::{
 };
 use crate::names::{AttachmentId, InterfaceName, MacAddress};
 
+/// How the rule begins that an address breaks which is not the node's to give.
+pub(crate) const OUTSIDE_POOLS: &str = "it must lie in one of the node's pools";
+
+/// The rule that an address breaks which the network does not give.
+pub(crate) const OUTSIDE_RANGES: &str = "it lies in none of the ranges of the network configuration's `ipam`";
+
 /// A rule that a plan breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is {value}, but {rule}")]
@@ -214,10 +220,7 @@ fn in_ranges(request: &AddRequest, addresses: &[Address]) -> Outcome {
     let allowed =
         |address: &&Address| sets.iter().flatten().any(|range| range.contains(address.prefix.addr()));
     match addresses.iter().position(|address| !allowed(&address)) {
-        Some(i) => {
-            let rule = "it lies in none of the ranges of the network configuration's `ipam`";
-            Err(violation(format!("addresses[{i}].prefix"), addresses[i].prefix, rule))
-        }
+        Some(i) => Err(violation(format!("addresses[{i}].prefix"), addresses[i].prefix, OUTSIDE_RANGES)),
         None => Ok(()),
     }
 }
@@ -258,7 +261,7 @@ fn mtu(field: &str, mtu: Option<u32>, ipv6: bool) -> Outcome {
 /// What holds for every address on a pod's link, a container's or a bridge's.
 fn pod_address(field: &str, node: &Node, prefix: &IpNet) -> Outcome {
     let Some(pool) = node.pools.iter().find(|pool| pool.contains(&prefix.addr())) else {
-        let rule = format!("it must lie in one of the node's pools ({})", list(&node.pools));
+        let rule = format!("{OUTSIDE_POOLS} ({})", list(&node.pools));
         return Err(violation(field, prefix, rule));
     };
     for block in [pool, prefix] {

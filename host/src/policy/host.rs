@@ -98,6 +98,10 @@ impl<V: View> Host<V> {
         self.calls
     }
 
+    pub(super) fn memory(&self) -> usize {
+        self.quota.memory()
+    }
+
     pub(super) fn notes(&self) -> &[Note] {
         &self.notes
     }

@@ -51,6 +51,8 @@ pub struct Spent {
     pub fuel: u64,
     /// Calls, of [`limits::HOST_CALLS`].
     pub host_calls: u32,
+    /// Bytes of linear memory that it holds since, of [`limits::MEMORY`].
+    pub memory: usize,
 }
 
 /// A policy that can be asked, call by call; each call may cost as much as [`limits`] say. After one that
@@ -101,7 +103,8 @@ impl<V: View + 'static> Instance<V> {
     /// What the last call cost, even if it failed.
     pub fn spent(&self) -> Spent {
         let left = self.store.get_fuel().unwrap_or_default();
-        Spent { fuel: limits::FUEL - left, host_calls: self.store.data().calls() }
+        let host = self.store.data();
+        Spent { fuel: limits::FUEL - left, host_calls: host.calls(), memory: host.memory() }
     }
 
     fn lend<T>(

@@ -36,3 +36,5 @@ pub use host::{Level, Note};
 pub use inspect::{Import, Inspection, Unfit, inspect};
 pub use instance::{Instance, Policy, Spent, Verdict};
 pub use settings::abi_key;
+#[cfg(feature = "compiler")]
+pub(crate) use text::grouped;

@@ -43,6 +43,11 @@ impl Held {
 }
 
 impl Quota {
+    /// Bytes of memory: what is held now is the most that ever was, since no memory shrinks.
+    pub(super) fn memory(&self) -> usize {
+        self.memory.now
+    }
+
     /// The limit that ended the policy, if one did.
     pub(super) fn exceeded(&self) -> Option<Fault> {
         let memory = self.memory.refused.map(|wanted| Fault::Memory { wanted });

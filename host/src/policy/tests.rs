@@ -160,6 +160,17 @@ fn memory_ends_before_the_first_question() {
 }
 
 #[test]
+fn what_memory_a_policy_holds_is_told() {
+    let pages = |grown: u32| {
+        let (said, instance) =
+            add(&Guest::adds_after(&format!("(drop (memory.grow (i32.const {grown})))"), ""));
+        said.unwrap().unwrap();
+        instance.spent().memory >> 16
+    };
+    assert_eq!((pages(0), pages(16)), (1, 17));
+}
+
+#[test]
 fn tables_end() {
     let grow = "(drop (table.grow $t (ref.null func) (i32.const 30000)))";
     let error = failure(grow, "(table $t 1 funcref)");

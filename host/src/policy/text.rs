@@ -24,7 +24,7 @@ pub(super) fn clean(text: &str, most: usize) -> String {
 }
 
 /// A number in groups of three digits: 50,000,000.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (i, digit) in digits.chars().enumerate() {

@@ -14,6 +14,60 @@ pub enum Error {
         /// The name.
         name: PolicyName,
     },
+    /// Nothing of that name decides.
+    #[error(
+        "policy {name} has no active version: `podwire policy activate {name}` activates the one installed last"
+    )]
+    NotActive {
+        /// The name.
+        name: PolicyName,
+    },
+    /// No version begins like that.
+    #[error(
+        "policy {name} has no version whose digest begins with {prefix}: `podwire policy list` shows them"
+    )]
+    NoVersion {
+        /// The name.
+        name: PolicyName,
+        /// What was given.
+        prefix: String,
+    },
+    /// Several versions begin like that.
+    #[error("several versions of policy {name} begin with {prefix}: {several}: give more of the digest")]
+    SeveralVersions {
+        /// The name.
+        name: PolicyName,
+        /// What was given.
+        prefix: String,
+        /// Their digests.
+        several: String,
+    },
+    /// To be tried beside itself.
+    #[error("{digest} is the active version of policy {name}: only another one can be tried beside it")]
+    IsActive {
+        /// The name.
+        name: PolicyName,
+        /// The version.
+        digest: Digest,
+    },
+    /// Nothing to go back to.
+    #[error(
+        "policy {name} has no earlier version to go back to {place}: `podwire policy activate {name}@DIGEST` chooses one"
+    )]
+    NothingBefore {
+        /// The name.
+        name: PolicyName,
+        /// Where it should have gone back.
+        place: String,
+    },
+    /// Cannot be removed while it decides.
+    #[error("{digest} of policy {name} is active, or is tried: activate another version first")]
+    InUse {
+        /// The name.
+        name: PolicyName,
+        /// The version.
+        digest: Digest,
+    },
     /// A version that is not kept any more.
     #[error(
         "policy {name} was installed as {digest}, but that version is not kept any more: install it again"
@@ -30,11 +84,15 @@ pub enum Error {
         /// The name.
         name: PolicyName,
     },
-    /// Not one of podwire's links.
-    #[error("{path} does not point to an installed policy: remove it, and install the policy again")]
+    /// Not as podwire wrote it.
+    #[error(
+        "{path} does not say which version is active ({source}): remove it, and install the policy again"
+    )]
     Pointer {
-        /// The link.
+        /// The file.
         path: PathBuf,
+        /// Where and what.
+        source: serde_json::Error,
     },
     /// The component's bytes are not those that were installed.
     #[error("{path} has been changed, it is {found} now: install the policy again")]
@@ -66,6 +124,14 @@ pub enum Error {
         status: std::process::ExitStatus,
         /// What it said.
         message: String,
+    },
+    /// It holds, but nobody will read of it.
+    #[error("{change}: this holds, but the journal lacks it: {source}")]
+    NotRecorded {
+        /// What was changed.
+        change: String,
+        /// What is wrong with the journal.
+        source: state::Error,
     },
     /// Something is wrong with a file.
     #[error(transparent)]

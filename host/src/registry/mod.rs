@@ -1,39 +1,52 @@
-//! Installed policies: by name, which people choose and can point elsewhere, and by digest, which never
+//! Installed policies: by name, which people choose and can give to another version, and by digest, which never
 //! changes its meaning.
 //!
 //! ```text
 //! /var/lib/podwire/policies/
 //!     HEX/policy.wasm                       a component, by the SHA-256 of its bytes
 //!     HEX/0.1.0-48.0.8-1-x86_64.cwasm       its code for one podwire on one kind of processor
-//!     active/NAME -> ../HEX                 the policy of that name
-//!     previous/NAME -> ../HEX               what it was before
+//!     HEX/faults                            how it failed since it was put into use, a line each time
+//!     names/NAME.json                       which versions have that name, and which of them decides where
 //! ```
 //!
-//! Files are never changed, only made; a name is pointed elsewhere by renaming a link, so a call sees the
-//! old policy or the new one. Owns these files; does not know what a policy decides.
+//! Files are never changed, only made and replaced (but for `faults`, which grows); all that a name stands for is in
+//! one file, so a call sees the old policy or the new one, wherever somebody is killed who changes it. Owns these
+//! files; does not know what a policy decides.
 
 mod builtin;
+mod choice;
 mod compiled;
 mod error;
+mod faults;
 #[cfg(feature = "compiler")]
 mod install;
+#[cfg(feature = "compiler")]
+mod operation;
+mod rollout;
+mod standing;
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sha2::Digest as _;
 
+use crate::journal::Journal;
 use crate::names::{Digest, PolicyName};
 use crate::state::{self, State};
 
+pub use choice::Chosen;
 pub use error::Error;
+pub use faults::Occasion;
+#[cfg(feature = "compiler")]
+pub use operation::Named;
+pub use rollout::{Candidate, FellBack, Rollout, Scope, Standing, Trial, Version};
 
 /// The policies of a node.
 #[derive(Debug, Clone)]
 pub struct Registry {
     policies: PathBuf,
+    journal: Journal,
 }
 
 /// One version of a policy, under the name by which it was asked for.
@@ -70,14 +83,13 @@ impl Installed {
 impl Registry {
     /// The policies below that state directory. Touches nothing.
     pub fn open(state: &State) -> Self {
-        Self { policies: state.policies_dir() }
+        Self { policies: state.policies_dir(), journal: Journal::open(state) }
     }
 
-    /// What the name stands for now: what is installed under it, else what is built in.
+    /// What decides where no network has a version of its own: what is activated, else what is built in.
     pub fn active(&self, name: &PolicyName) -> Result<Installed, Error> {
-        let installed = self.pointed_to(&self.pointer("active", name))?;
-        let digest = installed.or_else(|| builtin::named(name));
-        let digest = digest.ok_or_else(|| Error::NotInstalled { name: name.clone() })?;
+        let standing = self.standing(name)?;
+        let digest = standing.active(name, None).ok_or_else(|| self.inactive(name, &standing))?;
         Ok(self.version(name, digest))
     }
 
@@ -103,37 +115,24 @@ impl Registry {
         }
     }
 
-    fn version(&self, name: &PolicyName, digest: Digest) -> Installed {
+    /// The version of that digest, whether it is there or not.
+    pub fn version(&self, name: &PolicyName, digest: Digest) -> Installed {
         Installed { name: name.clone(), digest, dir: self.policies.join(hex(&digest)) }
-    }
-
-    fn pointer(&self, which: &str, name: &PolicyName) -> PathBuf {
-        self.policies.join(which).join(name.as_str())
-    }
-
-    fn pointed_to(&self, link: &Path) -> Result<Option<Digest>, Error> {
-        let target = match std::fs::read_link(link) {
-            Ok(target) => target,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(state::Error::io(link, "read the link")(error).into()),
-        };
-        // Somebody else could have made it point to another version, even if not to code of his own. What it
-        // points to may be missing: the built-in policy is unpacked when it is needed.
-        state::trusted(link).or_else(|error| if error.is_absent() { Ok(()) } else { Err(error) })?;
-        let hex = target.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let digest = format!("sha256:{hex}").parse().ok();
-        digest.map(Some).ok_or_else(|| Error::Pointer { path: link.to_owned() })
     }
 }
 
 /// The component's name in its directory.
 const COMPONENT: &str = "policy.wasm";
 
+/// The directory of what names stand for.
+const NAMES: &str = "names";
+
 fn hex(digest: &Digest) -> String {
     digest.to_string().split_off("sha256:".len())
 }
 
-fn digest(component: &[u8]) -> Digest {
+/// By what a component is known.
+pub fn digest(component: &[u8]) -> Digest {
     Digest(sha2::Sha256::digest(component).into())
 }
 

@@ -21,7 +21,7 @@ use rustix::io::{read, retry_on_intr};
 
 mod trust;
 
-pub use trust::trusted;
+pub use trust::{read_trusted, trusted};
 
 /// The environment variable that moves everything below one directory, like `--root`.
 pub const ROOT_VARIABLE: &str = "PODWIRE_ROOT";
@@ -151,19 +151,6 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     written.map_err(Error::io(path, "write"))
 }
 
-/// Points the symbolic link at `target`, in one step.
-pub fn link_atomically(path: &Path, target: &Path) -> Result<(), Error> {
-    let temporary = path.with_file_name(temporary_name(path.file_name().unwrap_or(OsStr::new("link"))));
-    let linked = remove_leftover(&temporary)
-        .and_then(|()| std::os::unix::fs::symlink(target, &temporary))
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .and_then(|()| File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all());
-    if linked.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    linked.map_err(Error::io(path, "link"))
-}
-
 /// Unique among the processes and threads that write at once; hidden from whoever lists the directory.
 fn temporary_name(name: &OsStr) -> OsString {
     let mut temporary = OsString::from(".");
@@ -234,10 +221,10 @@ mod tests {
     #[test]
     fn what_a_killed_process_left_is_in_nobodys_way() {
         let directory = tempfile::tempdir().unwrap();
-        let link = directory.path().join("link");
-        std::os::unix::fs::symlink("old", directory.path().join(temporary_name(OsStr::new("link")))).unwrap();
-        link_atomically(&link, Path::new("new")).unwrap();
-        assert_eq!(std::fs::read_link(&link).unwrap(), Path::new("new"));
+        let path = directory.path().join("file");
+        std::os::unix::fs::symlink("old", directory.path().join(temporary_name(OsStr::new("file")))).unwrap();
+        write_atomically(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
     }
 
     #[test]
@@ -262,15 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn links_are_switched_and_never_opened() {
+    fn links_are_never_opened() {
         let directory = tempfile::tempdir().unwrap();
         let link = directory.path().join("link");
-        for target in ["one", "two"] {
-            write_atomically(&directory.path().join(target), b"bytes").unwrap();
-            link_atomically(&link, Path::new(target)).unwrap();
-            assert_eq!(std::fs::read_link(&link).unwrap(), Path::new(target));
-        }
+        write_atomically(&directory.path().join("two"), b"bytes").unwrap();
+        std::os::unix::fs::symlink("two", &link).unwrap();
         assert!(open_file(&directory.path().join("two")).is_ok());
+        assert!(matches!(read_trusted(&link), Err(Error::Io { action: "open", .. })));
         assert!(matches!(open_file(&link), Err(Error::Io { action: "open", .. })));
         assert!(open_file(&directory.path().join("three")).unwrap_err().is_absent());
     }

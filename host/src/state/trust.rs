@@ -5,9 +5,14 @@
 //! another way than the one it is opened by proves nothing.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{Errno, read, retry_on_intr};
 
 use super::Error;
 
@@ -19,18 +24,45 @@ const MAX_SYMLINKS: usize = 40;
 
 /// Checks that nobody but root, or the user who runs this, could have written the file or directory or
 /// put it there: every element of the path, links included, belongs to one of them, and is not writable
-/// by group or others, unless it is a directory with the sticky bit.
+/// by group or others, unless it is a directory with the sticky bit. The root directory is not looked at:
+/// whoever may write to it can replace the programs that would look.
 ///
 /// In a user namespace the system's own directories belong to an unmapped user. Such an element counts as
 /// root's, but not in a directory that others may write to, where anybody might have made it.
 pub fn trusted(path: &Path) -> Result<(), Error> {
+    is_shared(path).map(|_| ())
+}
+
+/// What a file holds that is [`trusted`], and is no link; none if it is not there.
+pub fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(Error::io(path, "open")(errno.into())),
+    };
+    let parent_is_shared = is_shared(path.parent().unwrap_or(Path::new("/")))?;
+    let found = file.metadata().map_err(Error::io(path, "look at"))?;
+    check(path, &found, parent_is_shared)?;
+    read_all(&file, found.len()).map(Some).map_err(Error::io(path, "read"))
+}
+
+/// In one system call: files that are replaced as a whole do not grow meanwhile.
+fn read_all(file: &File, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
+    while bytes.len() < bytes.capacity() && retry_on_intr(|| read(file, spare_capacity(&mut bytes)))? > 0 {}
+    Ok(bytes)
+}
+
+/// Whether others may make entries in a directory that is trusted.
+fn is_shared(path: &Path) -> Result<bool, Error> {
     let path = std::path::absolute(path).map_err(Error::io(path, "find"))?;
     let mut walk = Walk { here: PathBuf::new(), shared: false, ahead: Vec::new(), links: 0 };
-    walk.plan(&path)?;
+    walk.plan(&path);
     while let Some(name) = walk.ahead.pop() {
         walk.step(&name)?;
     }
-    Ok(())
+    Ok(walk.shared)
 }
 
 /// A way through the file system, element by element.
@@ -45,16 +77,15 @@ struct Walk {
 
 impl Walk {
     /// Puts a path, or a link's target, before what is still ahead.
-    fn plan(&mut self, path: &Path) -> Result<(), Error> {
+    fn plan(&mut self, path: &Path) {
         for component in path.components().rev() {
             match component {
                 Component::Normal(name) => self.ahead.push(name.to_owned()),
                 Component::ParentDir => self.ahead.push("..".into()),
-                Component::RootDir => self.return_to(PathBuf::from("/"))?,
+                Component::RootDir => (self.here, self.shared) = (PathBuf::from("/"), false),
                 Component::CurDir | Component::Prefix(_) => {}
             }
         }
-        Ok(())
     }
 
     fn step(&mut self, name: &OsStr) -> Result<(), Error> {
@@ -71,13 +102,14 @@ impl Walk {
         check(link, found, self.shared)?;
         self.links += 1;
         if self.links > MAX_SYMLINKS {
-            return Err(Error::io(link, "follow")(rustix::io::Errno::LOOP.into()));
+            return Err(Error::io(link, "follow")(Errno::LOOP.into()));
         }
         let target = std::fs::read_link(link).map_err(Error::io(link, "follow"))?;
-        self.plan(&target)
+        self.plan(&target);
+        Ok(())
     }
 
-    /// Goes back to a directory that was come through before, or to the root.
+    /// Goes back to a directory that was come through before.
     fn return_to(&mut self, path: PathBuf) -> Result<(), Error> {
         let found = look_at(&path)?;
         self.enter(path, &found, false)

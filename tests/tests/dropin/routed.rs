@@ -33,8 +33,7 @@ fn network(kind: &str, index: usize) -> Value {
 
 fn prepare(node: &Node) {
     let hostile = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/built/hostile.wasm");
-    let hostile = hostile.to_str().expect("the workspace's path is text");
-    Podwire::on(node).run(&["policy", "install", hostile, "--name", "hostile"]).done();
+    Podwire::on(node).put_into_use("hostile", &hostile);
     kernel::ip("link add up0 type veth peer name up1");
     kernel::ip(&format!("address add {NODE}/32 dev up0"));
     kernel::ip("link set up0 up");

@@ -14,8 +14,7 @@ use crate::{Bench, code, hostile, other_plan, wording, write};
 impl Bench {
     /// The hostile policy's compiled code.
     fn code(&self) -> PathBuf {
-        let version = self.policies().join("active/hostile").canonicalize().expect("it is installed");
-        let entries = fs::read_dir(&version).expect("the root is the test's own").flatten();
+        let entries = fs::read_dir(self.version("hostile")).expect("the root is the test's own").flatten();
         let mut code =
             entries.map(|entry| entry.path()).filter(|p| p.extension().is_some_and(|e| e == "cwasm"));
         code.next().expect("an installed policy is compiled")
@@ -100,7 +99,8 @@ fn what_others_can_write_is_not_used() {
         (code.clone(), 0o666),
         (code.clone(), 0o664),
         (version, 0o777),
-        (bench.policies().join("active"), 0o757),
+        (bench.policies().join("names"), 0o757),
+        (bench.policies().join("names/hostile.json"), 0o646),
         (bench.policies(), 0o777),
         (root, 0o777),
     ] {

@@ -1,9 +1,9 @@
 //! What must not be installed, and why: nothing of it is kept, and what was active stays so.
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::{Bench, built, good_plan, guests, hostile, wording, write};
@@ -16,10 +16,9 @@ impl Bench {
         let version = self.policies().join(&hex);
         fs::create_dir_all(&version).expect("the root is the test's own");
         write(version.join("policy.wasm"), bytes);
-        let pointer = self.policies().join("active").join(name);
-        // The one of another guest, perhaps.
-        fs::remove_file(&pointer).ok();
-        symlink(Path::new("..").join(hex), pointer).expect("the root is the test's own");
+        let version = json!({ "digest": format!("sha256:{hex}"), "at": "1970-01-01T00:00:00.000000000Z", "by": "a test" });
+        let standing = json!({ "everywhere": { "active": version }, "installed": [version] });
+        write(self.policies().join("names").join(name).with_extension("json"), standing.to_string());
     }
 
     /// Panics unless installing it as the hostile policy is refused with these words, and what was active is.
@@ -103,7 +102,7 @@ fn a_name_that_no_policy_can_have_is_refused() {
     let Some(bench) = Bench::new() else { return };
     let before = bench.snapshot();
     let component = built("hostile");
-    for name in ["../evil", "Upper", "", "a b", ".hidden", "active/x"] {
+    for name in ["../evil", "Upper", "", "a b", ".hidden", "names/x"] {
         let path = component.to_str().expect("text");
         let outcome = bench.podwire.run(&["policy", "install", path, "--name", name]);
         assert_ne!(outcome.exit, Some(0), "{name}: {outcome}");

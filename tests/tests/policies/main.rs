@@ -12,10 +12,12 @@ mod leased;
 mod misbehaviour;
 mod node_plans;
 mod requests;
+mod swap;
 mod swapping;
+mod trials;
 mod wording;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,6 +26,7 @@ use podwire_tests::network::{V4, V6};
 use podwire_tests::plugin::Running;
 use podwire_tests::{CniError, Network, Node, Outcome, Plugin, Pod, Podwire, kernel};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// What podwire's codes mean: README.md, "When something is refused".
 mod code {
@@ -72,13 +75,34 @@ impl Bench {
     }
 
     fn install(&self, name: &str, component: &Path) {
-        let component = component.to_str().expect("a test writes text");
-        self.podwire.run(&["policy", "install", component, "--name", name]).done();
+        self.podwire.put_into_use(name, component);
     }
 
     /// Where installed policies lie.
     fn policies(&self) -> PathBuf {
         self.node.root().join("lib/policies")
+    }
+
+    /// Which version of the policy decides, everywhere.
+    fn active(&self, name: &str) -> String {
+        let file = fs::read_to_string(self.policies().join("names").join(name).with_extension("json"));
+        let standing: Value = serde_json::from_str(&file.expect("it is installed")).expect("JSON");
+        standing["everywhere"]["active"]["digest"].as_str().expect("it is active").to_owned()
+    }
+
+    /// Where that version lies.
+    fn version(&self, name: &str) -> PathBuf {
+        self.policies().join(self.active(name).trim_start_matches("sha256:"))
+    }
+
+    /// The file of leases, of the only boot that is there.
+    fn database(&self) -> PathBuf {
+        let only = |folder: PathBuf| {
+            let mut entries =
+                fs::read_dir(folder).expect("an ADD was there").map(|entry| entry.expect("own").path());
+            entries.next().expect("it is not empty")
+        };
+        only(only(self.node.root().join("run/leases"))).join("data.mdb")
     }
 
     /// ADD, which ends in any case.
@@ -148,6 +172,18 @@ impl Bench {
 /// A dual-stack network whose plans are the hostile policy's, with this configuration.
 fn hostile(config: Value) -> Network {
     Network::new("1.1.0", &[V4, V6]).with("policy", json!("hostile")).with("config", config)
+}
+
+/// The digest of a component.
+fn version_of(path: impl AsRef<Path>) -> String {
+    let bytes = fs::read(path).expect("the component is there");
+    let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// Its hexadecimal digits.
+fn hex_of(digest: &str) -> &str {
+    digest.trim_start_matches("sha256:")
 }
 
 /// A component of tests/guests.

@@ -43,8 +43,11 @@ impl Bench {
 fn attachments_outlive_their_policy() {
     let Some(bench) = Bench::new() else { return };
     let code = || {
-        let version = bench.policies().join("active/hostile").canonicalize().expect("it is installed");
-        fs::read_dir(version).expect("own").flatten().map(|entry| entry.path()).collect::<Vec<_>>()
+        fs::read_dir(bench.version("hostile"))
+            .expect("own")
+            .flatten()
+            .map(|entry| entry.path())
+            .collect::<Vec<_>>()
     };
     let again = || bench.install("hostile", &built("hostile"));
     bench.assert_outlives("swapped", || bench.install("hostile", &default_policy()));
@@ -55,7 +58,9 @@ fn attachments_outlive_their_policy() {
     });
     again();
     bench.assert_outlives("removed", || {
-        bench.podwire.run(&["policy", "remove", "hostile"]).done();
+        let refused = bench.podwire.run(&["policy", "remove", "hostile"]).failed();
+        assert!(refused.contains("2 attachments on record") && refused.contains("--force"), "{refused}");
+        bench.podwire.run(&["policy", "remove", "hostile", "--force"]).done();
     });
     again();
     bench.assert_outlives("damaged", || {

@@ -1,6 +1,7 @@
 //! `podwire policy inspect`.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -8,16 +9,17 @@ use clap::Args;
 
 use super::read;
 use crate::policy;
+use crate::registry::{Named, Registry};
 
 #[derive(Args)]
 pub(in crate::cli) struct Arguments {
-    /// The component.
-    component: PathBuf,
+    /// A file, or an installed policy: NAME, for the version installed last, or NAME@DIGEST.
+    component: String,
 }
 
-pub(super) fn run(Arguments { component }: &Arguments) -> Result<ExitCode> {
-    let found = policy::inspect(&read(component)?)
-        .with_context(|| format!("{} cannot be a policy", component.display()))?;
+pub(super) fn run(registry: &Registry, Arguments { component }: &Arguments) -> Result<ExitCode> {
+    let found = policy::inspect(&bytes(registry, component)?)
+        .with_context(|| format!("{component} cannot be a policy"))?;
     for import in &found.imports {
         let what = if import.has_functions { "functions" } else { "types only" };
         println!("imports {} ({what})", import.name);
@@ -33,4 +35,12 @@ pub(super) fn run(Arguments { component }: &Arguments) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A file goes first: a policy of that name can be told apart by a digest.
+fn bytes(registry: &Registry, component: &str) -> Result<Cow<'static, [u8]>> {
+    match component.parse::<Named>() {
+        Ok(named) if !Path::new(component).exists() => Ok(registry.component(&registry.find(&named)?)?),
+        _ => read(Path::new(component)).map(Cow::Owned),
+    }
 }

@@ -13,6 +13,8 @@ use crate::names::{AttachmentId, Digest, MacAddress};
 use crate::plan::{Address, Bridge, Checked, Pod, Wiring};
 
 mod files;
+#[cfg(feature = "compiler")]
+mod ledger;
 mod model;
 mod processes;
 mod rules;

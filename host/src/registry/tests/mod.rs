@@ -1,15 +1,24 @@
 //! Policies on a disk of their own.
 
+mod killed;
+mod rollouts;
+
 use std::fs::{self, Permissions, set_permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Barrier;
 
+use std::path::Path;
+
 use super::*;
+use crate::journal::What;
 use crate::policy::testing::{Guest, Leases, request};
 use crate::policy::{self, Engine, abi_key};
 
+/// Who does all this.
+const BY: &str = "a test";
+
 struct Node {
-    _root: tempfile::TempDir,
+    root: tempfile::TempDir,
     registry: Registry,
     engine: Engine,
 }
@@ -17,12 +26,19 @@ struct Node {
 fn node() -> Node {
     let root = tempfile::tempdir().unwrap();
     let registry = Registry::open(&State::new(Some(root.path())));
-    Node { _root: root, registry, engine: Engine::new().unwrap() }
+    Node { root, registry, engine: Engine::new().unwrap() }
 }
 
 impl Node {
+    /// Installs a version and activates it.
     fn install(&self, name: &str, guest: &Guest) -> Installed {
-        self.registry.install(&name.parse().unwrap(), &guest.build()).unwrap()
+        let installed = self.registry.install(&name.parse().unwrap(), &guest.build(), BY).unwrap();
+        self.registry.activate(&installed, None, BY).unwrap();
+        installed
+    }
+
+    fn standing(&self, name: &str) -> Standing {
+        self.registry.standing(&name.parse().unwrap()).unwrap()
     }
 
     fn active(&self, name: &str) -> Result<Installed, Error> {
@@ -37,7 +53,7 @@ impl Node {
     }
 
     fn refused(&self, component: &[u8]) -> String {
-        let refused = self.registry.install(&"p".parse().unwrap(), component);
+        let refused = self.registry.install(&"p".parse().unwrap(), component, BY);
         assert!(matches!(self.active("p"), Err(Error::NotInstalled { .. })));
         refused.unwrap_err().to_string()
     }
@@ -54,9 +70,13 @@ fn inode(path: &Path) -> u64 {
 }
 
 #[test]
-fn an_installed_policy_is_used_at_once() {
+fn an_installed_policy_is_used_once_it_is_activated() {
     let node = node();
-    let installed = node.install("tenants", &Guest::default());
+    let name = "tenants".parse().unwrap();
+    let installed = node.registry.install(&name, &Guest::default().build(), BY).unwrap();
+    assert!(matches!(node.active("tenants"), Err(Error::NotActive { .. })));
+    let change = node.registry.activate(&installed, None, BY).unwrap();
+    assert_eq!(change.what, What::Activated { digest: installed.digest, before: None });
     assert_eq!(node.active("tenants").unwrap(), installed);
     assert!(installed.code().exists());
     node.use_it(&installed).unwrap();
@@ -68,10 +88,10 @@ fn the_built_in_policy_works_where_nothing_is_installed() {
     let node = node();
     let builtin = node.active("bridge").unwrap();
     assert!(builtin.is_builtin());
-    assert_eq!(node.registry.list().unwrap(), std::slice::from_ref(&builtin));
+    assert_eq!(node.registry.names().unwrap(), []);
     node.registry.load(&node.engine, &builtin).unwrap().instantiate::<Leases>().unwrap();
     assert_eq!(fs::read(builtin.dir.join("policy.wasm")).unwrap(), builtin::COMPONENT);
-    assert!(matches!(node.registry.remove(&builtin.name), Err(Error::Builtin { .. })));
+    assert!(matches!(node.registry.remove(&builtin.name, BY), Err(Error::Builtin { .. })));
 }
 
 #[test]
@@ -81,21 +101,13 @@ fn an_installed_policy_wins_over_the_built_in_one_until_it_is_removed() {
     let installed = node.install("bridge", &other());
     assert_eq!(node.active("bridge").unwrap(), installed);
     assert_eq!(node.registry.installed(&installed.name, builtin.digest).unwrap(), builtin);
-    node.registry.remove(&installed.name).unwrap();
+    node.registry.activate(&builtin, None, BY).unwrap();
     assert_eq!(node.active("bridge").unwrap(), builtin);
-}
-
-#[test]
-fn a_name_points_to_the_newest_and_remembers_the_one_before() {
-    let node = node();
-    let [old, new] = [Guest::default(), other()].map(|guest| node.install("p", &guest));
-    assert_eq!(node.active("p").unwrap(), new);
-    let previous = node.registry.policies.join("previous/p");
-    assert_eq!(node.registry.pointed_to(&previous).unwrap(), Some(old.digest));
-    // Installed again, it is still the one before that is remembered.
-    node.install("p", &other());
-    assert_eq!(node.registry.pointed_to(&previous).unwrap(), Some(old.digest));
-    assert_eq!(node.registry.installed(&old.name, old.digest).unwrap(), old);
+    node.registry.activate(&installed, None, BY).unwrap();
+    let change = node.registry.roll_back(&installed.name, None, BY).unwrap();
+    assert_eq!(change.what, What::RolledBack { from: installed.digest, to: builtin.digest });
+    node.registry.remove(&installed.name, BY).unwrap();
+    assert_eq!(node.active("bridge").unwrap(), builtin);
 }
 
 #[test]
@@ -104,14 +116,13 @@ fn removing_a_name_spares_what_others_stand_for() {
     let shared = node.install("a", &Guest::default());
     node.install("b", &Guest::default());
     let own = node.install("b", &other());
-    node.registry.remove(&own.name).unwrap();
+    node.registry.remove(&own.name, BY).unwrap();
     assert!(!own.dir.exists());
     node.use_it(&shared).unwrap();
     let error = node.registry.installed(&own.name, own.digest).unwrap_err();
     assert!(matches!(error, Error::Gone { .. }), "{error}");
-    assert!(matches!(node.registry.remove(&own.name), Err(Error::NotInstalled { .. })));
-    let names: Vec<_> = node.registry.list().unwrap().into_iter().map(|i| i.name.to_string()).collect();
-    assert_eq!(names, ["a", "bridge"]);
+    assert!(matches!(node.registry.remove(&own.name, BY), Err(Error::NotInstalled { .. })));
+    assert_eq!(node.registry.names().unwrap(), [shared.name.clone()]);
 }
 
 #[test]
@@ -215,7 +226,7 @@ fn code_that_is_cut_short_anywhere_is_compiled_anew() {
 fn what_others_can_write_is_never_loaded() {
     let node = node();
     let installed = node.install("p", &Guest::default());
-    let active = node.registry.policies.join("active");
+    let names = node.registry.policies.join("names");
     for (path, loose) in [(installed.code(), 0o666), (installed.dir.clone(), 0o777)] {
         let mode = path.metadata().unwrap().permissions();
         set_permissions(&path, Permissions::from_mode(loose)).unwrap();
@@ -223,8 +234,13 @@ fn what_others_can_write_is_never_loaded() {
         assert!(error.contains(&format!("`chmod go-w {}`", path.display())), "{error}");
         set_permissions(&path, mode).unwrap();
     }
-    set_permissions(&active, Permissions::from_mode(0o777)).unwrap();
-    assert!(matches!(node.active("p"), Err(Error::File(state::Error::Writable { .. }))));
+    for (path, loose) in [(names.join("p.json"), 0o666), (names, 0o777)] {
+        set_permissions(&path, Permissions::from_mode(loose)).unwrap();
+        assert!(
+            matches!(node.active("p"), Err(Error::File(state::Error::Writable { path: found, .. })) if found == path)
+        );
+        set_permissions(&path, Permissions::from_mode(loose & 0o755)).unwrap();
+    }
 }
 
 #[test]
@@ -237,11 +253,14 @@ fn a_changed_component_is_not_compiled() {
 }
 
 #[test]
-fn a_name_that_points_elsewhere_is_refused() {
+fn a_name_that_says_nothing_is_refused() {
     let node = node();
     node.install("p", &Guest::default());
-    state::link_atomically(&node.registry.policies.join("active/p"), Path::new("/")).unwrap();
-    assert!(matches!(node.active("p"), Err(Error::Pointer { .. })));
+    let file = node.registry.policies.join("names/p.json");
+    for text in ["", "{", r#"{"everywhere": {"active": {"digest": "sha256:0"}}}"#] {
+        state::write_atomically(&file, text.as_bytes()).unwrap();
+        assert!(matches!(node.active("p"), Err(Error::Pointer { .. })), "{text}");
+    }
 }
 
 #[test]

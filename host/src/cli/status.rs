@@ -1,0 +1,36 @@
+//! `podwire status`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::policy::list::{in_use, names};
+use crate::node::config::Settings;
+use crate::registry::{Registry, Standing};
+use crate::state::State;
+
+/// Says what decides on this node. Exit code 1 if a version was taken out of use because it failed and nobody has
+/// activated anything since, or if one fails that there is no alternative to.
+pub(super) fn run(state: &State) -> Result<ExitCode> {
+    let registry = Registry::open(state);
+    let most = Settings::read(&state.node_config())?.policy_faults();
+    let mut is_well = true;
+    for name in names(&registry)? {
+        let standing = registry.standing(&name)?;
+        for line in in_use(&registry, &name, &standing)? {
+            println!("policy {name} {line}");
+        }
+        let fell_back = standing.rollouts().any(|(_, rollout)| rollout.fell_back.is_some());
+        let fails = |standing: &Standing| -> Result<bool> {
+            let active = standing.rollouts().filter_map(|(_, rollout)| rollout.active.as_ref());
+            for version in active {
+                if most > 0 && registry.version(&name, version.digest).faults()? >= most {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        is_well &= !fell_back && !fails(&standing)?;
+    }
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
