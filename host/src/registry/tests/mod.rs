@@ -122,7 +122,7 @@ fn removing_a_name_spares_what_others_stand_for() {
     let error = node.registry.installed(&own.name, own.digest).unwrap_err();
     assert!(matches!(error, Error::Gone { .. }), "{error}");
     assert!(matches!(node.registry.remove(&own.name, BY), Err(Error::NotInstalled { .. })));
-    assert_eq!(node.registry.names().unwrap(), [shared.name.clone()]);
+    assert_eq!(node.registry.names().unwrap(), std::slice::from_ref(&shared.name));
 }
 
 #[test]
