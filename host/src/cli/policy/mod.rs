@@ -1,9 +1,12 @@
 //! `podwire policy`.
 
+mod bench;
+mod component;
 mod inspect;
 mod install;
 mod list;
 mod remove;
+mod test;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -19,6 +22,10 @@ use crate::state::State;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// Ask a policy your own cases, or those that every policy is asked before it becomes active.
+    Test(test::Arguments),
+    /// Measure what a policy's decisions cost.
+    Bench(bench::Arguments),
     /// Check a component, compile it, and make it the policy of that name, in one step.
     Install(install::Arguments),
     /// Show which policies there are.
@@ -32,6 +39,8 @@ pub(super) enum Command {
 pub(super) fn run(state: &State, command: Command) -> Result<ExitCode> {
     let registry = Registry::open(state);
     match command {
+        Command::Test(arguments) => test::run(&registry, &arguments),
+        Command::Bench(arguments) => bench::run(&registry, &arguments),
         Command::Install(arguments) => install::run(&registry, arguments),
         Command::List => list::run(&registry),
         Command::Inspect(arguments) => inspect::run(&arguments),
