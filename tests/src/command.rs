@@ -98,7 +98,8 @@ impl Podwire {
     }
 }
 
-fn beside_the_test() -> PathBuf {
+/// The command that was built together with the tests.
+pub fn beside_the_test() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
     let profile = test.ancestors().nth(2).expect("cargo puts tests into target/PROFILE/deps");
     let path = profile.join("podwire");

@@ -25,7 +25,7 @@ pub(crate) const OUTSIDE_POOLS: &str = "it must lie in one of the node's pools";
 pub(crate) const OUTSIDE_RANGES: &str = "it lies in none of the ranges of the network configuration's `ipam`";
 
 /// A rule that a plan breaks.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[error("{field} is {value}, but {rule}")]
 pub struct Violation {
     /// Where in the plan, such as `addresses[0].prefix`.

@@ -1,6 +1,7 @@
 //! What a policy reaches of the host while it is asked: the leases and the log, counted.
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{HasSelf, Linker, WasmStr};
 
@@ -14,7 +15,7 @@ use crate::leases::{self, Steps, View};
 use crate::plan::check::Violation;
 
 /// How much a policy's note matters, as the policy says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Level {
     /// For the policy's author.
     Debug,
@@ -27,12 +28,19 @@ pub enum Level {
 }
 
 /// One line that a policy logged: short, and without control characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// How much it matters.
     pub level: Level,
     /// The line.
     pub text: String,
+}
+
+impl Note {
+    /// As podwire would have written it: it comes from a process that somebody else may have taken over.
+    pub(super) fn cleaned(self) -> Self {
+        Self { text: clean(&self.text, limits::LOG_BYTES), ..self }
+    }
 }
 
 impl std::fmt::Display for Note {
