@@ -26,6 +26,11 @@ impl Podwire {
         Self { path: program(), root: node.root().to_owned(), before: Vec::new() }
     }
 
+    /// On no node: with its state in a folder.
+    pub fn in_folder(root: &Path) -> Self {
+        Self { path: beside_the_test(), root: root.to_owned(), before: Vec::new() }
+    }
+
     /// With its state elsewhere.
     pub fn with_root(self, root: &Path) -> Self {
         Self { root: root.to_owned(), ..self }

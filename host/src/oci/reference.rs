@@ -157,7 +157,7 @@ mod tests {
     fn a_reference_has_a_host_a_repository_and_a_version() {
         let digest = format!("sha256:{}", "0a".repeat(32));
         for (text, registry, repository, version) in [
-            ("oci://ghcr.io/a/b-c/d:1.2", "ghcr.io", "a/b-c/d", "1.2"),
+            ("oci://registry.example/a/b-c/d:1.2", "registry.example", "a/b-c/d", "1.2"),
             ("oci://localhost:5000/tenant", "localhost:5000", "tenant", "latest"),
             ("oci://[::1]:5000/tenant:x", "[::1]:5000", "tenant", "x"),
             (&format!("oci://r.test/a@{digest}"), "r.test", "a", &digest),
@@ -168,26 +168,26 @@ mod tests {
             assert_eq!(parts, (registry, repository, version.to_owned()), "{text}");
             assert_eq!(found.to_string().parse(), Ok(found), "{text}");
         }
-        assert_eq!(reference("oci://ghcr.io/policies/tenant").name(), "tenant");
+        assert_eq!(reference("oci://registry.example/policies/tenant").name(), "tenant");
     }
 
     #[test]
     fn what_no_registry_takes_is_refused_with_the_form() {
         for (text, reason) in [
-            ("ghcr.io/a/b", "does not begin with oci://"),
-            ("oci://ghcr.io", "names no repository"),
+            ("registry.example/a/b", "does not begin with oci://"),
+            ("oci://registry.example", "names no repository"),
             ("oci:///a", "does not begin with a host"),
-            ("oci://user:secret@ghcr.io/a", "does not begin with a host"),
-            ("oci://ghcr.io/", "has a repository"),
-            ("oci://ghcr.io/A", "has a repository"),
-            ("oci://ghcr.io/a//b", "has a repository"),
-            ("oci://ghcr.io/../b", "has a repository"),
-            ("oci://ghcr.io/a?b", "has a repository"),
-            ("oci://ghcr.io/a:", "has a tag"),
-            ("oci://ghcr.io/a:-b", "has a tag"),
-            ("oci://ghcr.io/a:b/c", "has a tag"),
-            ("oci://ghcr.io/a@sha256:12", "has a digest"),
-            ("oci://ghcr.io/a@md5:12", "has a digest"),
+            ("oci://user:secret@registry.example/a", "does not begin with a host"),
+            ("oci://registry.example/", "has a repository"),
+            ("oci://registry.example/A", "has a repository"),
+            ("oci://registry.example/a//b", "has a repository"),
+            ("oci://registry.example/../b", "has a repository"),
+            ("oci://registry.example/a?b", "has a repository"),
+            ("oci://registry.example/a:", "has a tag"),
+            ("oci://registry.example/a:-b", "has a tag"),
+            ("oci://registry.example/a:b/c", "has a tag"),
+            ("oci://registry.example/a@sha256:12", "has a digest"),
+            ("oci://registry.example/a@md5:12", "has a digest"),
         ] {
             let error = text.parse::<Reference>().unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains("oci://HOST"), "{text}: {error}");

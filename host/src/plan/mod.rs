@@ -46,7 +46,7 @@ pub struct Peer {
 }
 
 /// What the runtime said of the pod.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// Its Kubernetes namespace.
     pub namespace: String,

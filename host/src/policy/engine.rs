@@ -10,6 +10,18 @@ use super::instance::Policy;
 use super::settings;
 use crate::state;
 
+/// Machine code that this process made.
+#[cfg(feature = "compiler")]
+pub struct MachineCode(Vec<u8>);
+
+#[cfg(feature = "compiler")]
+impl MachineCode {
+    /// In bytes.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// wasmtime with podwire's settings. One is enough for a process.
 pub struct Engine(wasmtime::Engine);
 
@@ -29,6 +41,20 @@ impl Engine {
     #[cfg(feature = "compiler")]
     pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>, Error> {
         self.0.precompile_component(component).map_err(|error| Error::Compile(reason(&error)))
+    }
+
+    /// The same, to be loaded by this process.
+    #[cfg(feature = "compiler")]
+    pub fn machine_code(&self, component: &[u8]) -> Result<MachineCode, Error> {
+        self.compile(component).map(MachineCode)
+    }
+
+    /// Loads what this process made, from memory.
+    #[cfg(feature = "compiler")]
+    pub fn load_machine_code(&self, code: &MachineCode, label: impl Into<Label>) -> Result<Policy, Error> {
+        // SAFETY: `machine_code` alone makes such a value, of what `compile` made, and nobody can change it.
+        let loaded = unsafe { Component::deserialize(&self.0, &code.0) };
+        loaded.map(|code| Policy::new(code, None, label)).map_err(|error| Error::Compile(reason(&error)))
     }
 
     /// Compiles a component and keeps the code in memory.

@@ -14,6 +14,10 @@ const IMPORTS: [&str; 2] = ["podwire:policy/leases@0.2.", "podwire:policy/log@0.
 /// Functions of the contract.
 const EXPORTS: [&str; 4] = ["check-config", "add", "del", "node"];
 
+/// Components and modules within each other: toolchains write three or four. To validate them takes time that grows with
+/// the square of it.
+const MOST_NESTED: usize = 16;
+
 /// Bytes of a component's own text in an error.
 const QUOTE: usize = 300;
 
@@ -35,6 +39,9 @@ pub enum Unfit {
     /// Not valid, or with proposals of WebAssembly that policies cannot use.
     #[error("the component is not valid, or uses a proposal of WebAssembly that podwire switches off: {0}")]
     Invalid(String),
+    /// More than any toolchain writes.
+    #[error("the component is not valid: it has components within components, more than {MOST_NESTED} deep")]
+    Nested,
     /// Functions that podwire does not have.
     #[error(
         "the component imports {0}, but a policy may import nothing except podwire:policy/leases and \
@@ -99,6 +106,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Unfit> {
     if !Parser::is_component(bytes) {
         return Err(Unfit::NotWasm);
     }
+    if is_nested_too_deeply(bytes) {
+        return Err(Unfit::Nested);
+    }
     let invalid = |error: wasmparser::BinaryReaderError| Unfit::Invalid(clean(&error.to_string(), QUOTE));
     let types = Validator::new_with_features(settings::FEATURES).validate_all(bytes).map_err(invalid)?;
     let mut inspection = Inspection::default();
@@ -112,6 +122,23 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Unfit> {
         }
     }
     Ok(inspection)
+}
+
+/// Ends where the bytes make no sense: what is wrong there is the validator's to say.
+fn is_nested_too_deeply(bytes: &[u8]) -> bool {
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload {
+            Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => depth += 1,
+            Ok(Payload::End(_)) => depth = depth.saturating_sub(1),
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+        if depth > MOST_NESTED {
+            return true;
+        }
+    }
+    false
 }
 
 impl Inspection {

@@ -34,6 +34,8 @@ mod tests;
 mod text;
 
 pub use engine::Engine;
+#[cfg(feature = "compiler")]
+pub use engine::MachineCode;
 pub use fault::{Error, Fault, Label, Trapped};
 pub use host::{Level, Note};
 #[cfg(feature = "compiler")]
