@@ -13,6 +13,9 @@ use crate::state;
 /// Of a digest, in hexadecimal digits, to name a version.
 const SHORTEST_PREFIX: usize = 6;
 
+/// The questions that a version stood last, by their digest, in its directory.
+const PASSED: &str = "passed";
+
 /// A version of a policy as people name it: `NAME`, or `NAME@DIGEST`, where the digest may be cut short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
@@ -186,6 +189,19 @@ impl Registry {
             }
         }
         Ok(())
+    }
+}
+
+impl Installed {
+    /// Whether it stood these questions before.
+    pub fn has_passed(&self, questions: &Digest) -> Result<bool, Error> {
+        let passed = state::read_trusted(&self.dir.join(PASSED))?;
+        Ok(passed.is_some_and(|passed| passed == questions.to_string().as_bytes()))
+    }
+
+    /// Notes that it stood them.
+    pub fn pass(&self, questions: &Digest) -> Result<(), Error> {
+        Ok(state::write_atomically(&self.dir.join(PASSED), questions.to_string().as_bytes())?)
     }
 }
 

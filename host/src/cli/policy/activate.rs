@@ -49,7 +49,7 @@ pub(super) fn run(state: &State, registry: &Registry, arguments: &Arguments) -> 
     let settings = Settings::read(&state.node_config())?;
     let networks = affected(registry, &settings, &arguments.net_dir, &version, scope)?;
     check(&settings, &version, &policy, &networks, scope)
-        .and_then(|()| prove(&settings, &policy, &networks))
+        .and_then(|()| prove(&version, &settings, &policy, &networks))
         .with_context(|| format!("{} is not activated, and nothing has changed", short(&version)))?;
     let trial = arguments.canary.map(Trial::Canary).or(arguments.shadow.then_some(Trial::Shadow));
     let change = match trial {
