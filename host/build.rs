@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)] // This is how a build script talks to cargo.
 
 use std::error::Error;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -50,7 +51,7 @@ fn list_sdk(sdk: &Path) -> Result<(), Box<dyn Error>> {
     };
     let list = format!("&[\n{}]\n", files.iter().map(entry).collect::<String>());
     let out = std::env::var_os("OUT_DIR").ok_or("cargo names OUT_DIR")?;
-    std::fs::write(Path::new(&out).join("sdk.rs"), list)?;
+    std::fs::File::create(Path::new(&out).join("sdk.rs"))?.write_all(list.as_bytes())?;
     println!("cargo::rerun-if-changed={}", sdk.join("src").display());
     Ok(())
 }
