@@ -21,7 +21,7 @@ pub struct Podwire {
 impl Podwire {
     /// With its state in the node's folder (`PODWIRE_ROOT`).
     pub fn on(node: &Node) -> Self {
-        Self { path: program(), root: node.root().to_owned(), before: Vec::new() }
+        Self { path: beside_the_test(), root: node.root().to_owned(), before: Vec::new() }
     }
 
     /// With its state elsewhere.
@@ -93,8 +93,8 @@ impl Podwire {
     }
 }
 
-/// Where the command is.
-pub fn program() -> PathBuf {
+/// The command that was built together with the tests, unless `PODWIRE_COMMAND` names another.
+pub fn beside_the_test() -> PathBuf {
     if let Some(named) = std::env::var_os("PODWIRE_COMMAND") {
         return named.into();
     }

@@ -108,7 +108,7 @@ fn new_project(language: &str) -> PathBuf {
     // One that was left by a test that was killed.
     let _ = fs::remove_dir_all(&project);
     let new = || {
-        let mut podwire = Command::new(command::program());
+        let mut podwire = Command::new(command::beside_the_test());
         podwire.args(["policy", "new", "my-policy", "--lang", language]).arg(&project);
         podwire.output().expect("podwire can be run")
     };
@@ -122,7 +122,7 @@ fn new_project(language: &str) -> PathBuf {
 
 /// A line of a project's README, where podwire is in the PATH.
 fn run(line: &str, project: &Path) {
-    let folder = command::program().parent().expect("it lies in a folder").to_owned();
+    let folder = command::beside_the_test().parent().expect("it lies in a folder").to_owned();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").expect("cargo was found by it"));
     let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests");
     let toolchain = fs::read_to_string(guests.join("rust-toolchain.toml")).expect("it is there");

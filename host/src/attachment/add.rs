@@ -1,5 +1,6 @@
 //! ADD: a policy decides, the host checks, records and wires.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,16 +56,19 @@ fn attach(
         return Ok(result.to_json(request.configuration.version, None));
     }
     let pod = container_namespace(&request.netns, request.netns_override)?;
-    let Reserved { store, attachment, _turn } =
+    let Reserved { store, attachment, never_held, _turn } =
         reserve(state, request, &source, lent, namespace_of(&request.netns, &pod))?;
-    let wired =
-        net::wire(&pod, &attachment.intent.plan).map_err(|error| give_back(&store, &attachment, error))?;
+    let plan = &attachment.intent.plan;
+    let wired = net::wire(&pod, plan).map_err(|error| give_back(&store, &attachment, error))?;
+    net::announce(&wired, plan, &never_held);
     Ok(result(request, dns.as_ref(), &attachment, &wired))
 }
 
 /// What is decided and on record, and whose turn it is until it is done.
 struct Reserved {
     attachment: Attachment,
+    /// Of its addresses.
+    never_held: Vec<IpAddr>,
     _turn: Turn,
     store: Store,
 }
@@ -85,8 +89,8 @@ fn reserve(
         None => (store.turn(&request.attachment)?, None),
     };
     import::host_local(&store, &request.configuration, deciding.installed())?;
-    let attachment = decide(deciding, &store, request, asked, Beside { netns, delegated })?;
-    Ok(Reserved { attachment, _turn: turn, store })
+    let (attachment, never_held) = decide(deciding, &store, request, asked, Beside { netns, delegated })?;
+    Ok(Reserved { attachment, never_held, _turn: turn, store })
 }
 
 /// Opened once, so that everything that follows happens to the same one.
@@ -121,7 +125,7 @@ fn decide(
     request: &cni::Add,
     asked: AddRequest,
     beside: Beside,
-) -> Result<Attachment, Error> {
+) -> Result<(Attachment, Vec<IpAddr>), Error> {
     let decided = record(&mut deciding, store, request, asked, beside);
     // Not before: whoever is slow to read it would keep every other ADD waiting for the database.
     deciding.say();
@@ -136,7 +140,7 @@ fn record(
     request: &cni::Add,
     asked: AddRequest,
     Beside { netns, delegated }: Beside,
-) -> Result<Attachment, Error> {
+) -> Result<(Attachment, Vec<IpAddr>), Error> {
     let transaction = store.transaction()?;
     refuse_if_there(&transaction, &asked.attachment)?;
     let (plan, mut transaction) = deciding.ask(&asked, transaction)?;
@@ -159,11 +163,12 @@ fn record(
         delegated,
         host_local: None,
     };
+    let never_held = transaction.never_held(intent.addresses())?;
     let attachment = transaction
         .reserve(intent)
         .map_err(|error| Error::from(error).with_details(decided_by(name, digest)))?;
     transaction.commit()?;
-    Ok(attachment)
+    Ok((attachment, never_held))
 }
 
 fn refuse_if_there(transaction: &Transaction, id: &AttachmentId) -> Result<(), Error> {

@@ -19,7 +19,7 @@ use super::{
 use crate::names::{AttachmentId, InterfaceName, MacAddress};
 
 /// A rule that a plan breaks.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[error("{field} is {value}, but {rule}")]
 pub struct Violation {
     /// Where in the plan, such as `addresses[0].prefix`.

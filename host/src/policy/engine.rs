@@ -36,7 +36,7 @@ impl Engine {
     pub fn load_component(&self, component: &[u8], label: impl Into<Label>) -> Result<Policy, Error> {
         super::inspect(component)?.check()?;
         let compiled = Component::from_binary(&self.0, component);
-        compiled.map(|code| Policy::new(code, label)).map_err(|error| Error::Compile(reason(&error)))
+        compiled.map(|code| Policy::new(code, None, label)).map_err(|error| Error::Compile(reason(&error)))
     }
 
     /// Maps compiled code, after checking that nobody but root could have written it.
@@ -50,7 +50,7 @@ impl Engine {
         // directory above it; it is replaced by renaming, never changed in place, so the mapping stays as it is.
         let loaded = unsafe { Component::deserialize_file(&self.0, path) };
         loaded
-            .map(|code| Policy::new(code, label))
+            .map(|code| Policy::new(code, Some(path.to_owned()), label))
             .map_err(|error| Error::Stale { path: path.to_owned(), reason: reason(&error) })
     }
 }

@@ -1,12 +1,14 @@
 //! What a policy reaches of the host while it is asked: the leases and the log, counted.
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{HasSelf, Linker, WasmStr};
 
 use super::answer::{self, Field};
 use super::bindings::podwire::policy::{leases as wit_leases, log as wit_log, types as wit};
 use super::fault::Fault;
+use super::question::Question;
 use super::quota::Quota;
 use super::standin::{Seed, StandIns};
 use super::text::clean;
@@ -15,7 +17,7 @@ use crate::leases::{self, Steps, View};
 use crate::plan::check::Violation;
 
 /// How much a policy's note matters, as the policy says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Level {
     /// For the policy's author.
     Debug,
@@ -28,12 +30,19 @@ pub enum Level {
 }
 
 /// One line that a policy logged: short, and without control characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// How much it matters.
     pub level: Level,
     /// The line.
     pub text: String,
+}
+
+impl Note {
+    /// As podwire would have written it: it comes from a process that somebody else may have taken over.
+    pub(super) fn cleaned(self) -> Self {
+        Self { text: clean(&self.text, limits::LOG_BYTES), ..self }
+    }
 }
 
 impl std::fmt::Display for Note {
@@ -83,13 +92,6 @@ impl<V: View> Host<V> {
         self.stand_ins = Some(StandIns::new(Seed::of("start", &[])));
     }
 
-    /// Before each call of the policy: what its randomness follows from.
-    pub(super) fn seed(&mut self, call: &str, facts: &[&str]) {
-        if let Some(stand_ins) = &mut self.stand_ins {
-            *stand_ins = StandIns::new(Seed::of(call, facts));
-        }
-    }
-
     /// For the stand-ins themselves.
     pub(super) fn stand_ins(&mut self) -> &mut StandIns {
         self.stand_ins.get_or_insert_with(|| StandIns::new(Seed::of("start", &[])))
@@ -101,7 +103,10 @@ impl<V: View> Host<V> {
     }
 
     /// Before each call of the policy.
-    pub(super) fn begin(&mut self, view: Option<V>) {
+    pub(super) fn begin(&mut self, question: &Question, view: Option<V>) {
+        if let Some(stand_ins) = &mut self.stand_ins {
+            *stand_ins = StandIns::new(Seed::of(question.call(), &question.facts()));
+        }
         self.view = view;
         self.steps = Steps(limits::LEASE_STEPS);
         self.calls = 0;

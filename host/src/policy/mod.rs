@@ -10,14 +10,17 @@
 //! ```
 
 mod answer;
+mod apart;
 mod bindings;
 mod engine;
 mod fault;
+mod here;
 mod host;
 #[cfg(feature = "compiler")]
 mod inspect;
 mod instance;
 pub mod limits;
+mod question;
 mod quota;
 mod request;
 mod settings;

@@ -98,7 +98,7 @@ pub(super) fn prepare(
         (requests, Vec::new())
     };
     let mtu = planned.mtu.unwrap_or(found.mtu);
-    let bridge = WiredBridge { name: planned.name.clone(), mac, mtu };
+    let bridge = WiredBridge { name: planned.name.clone(), mac, mtu, index: found.index };
     let wired = Wired { mtu: plan.mtu.unwrap_or(mtu), bridge: Some(bridge) };
     Ok(Prepared { wired, bridge: Some(found), before, after })
 }

@@ -46,6 +46,7 @@ pub struct WiredBridge {
     pub mac: MacAddress,
     /// In bytes.
     pub mtu: u32,
+    index: u32,
 }
 
 /// Wires a pod. The calling thread is in the node's network namespace.
@@ -69,14 +70,19 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     })
 }
 
+/// Tells the other pods of the bridge who has the addresses now, if they may remember somebody else. Those that
+/// nobody had before are remembered by nobody: the announcement, which goes to every port, is spared.
+pub fn announce(wired: &Wired, plan: &Checked, never_held: &[IpAddr]) {
+    if let Some(bridge) = &wired.bridge {
+        announcement::send(bridge.index, plan, never_held);
+    }
+}
+
 fn link_up(host: &mut Socket, pod: &Namespace, plan: &Checked, found: Found) -> Result<Wired, Error> {
     let prepared = prepare(host, pod, plan, found)?;
     let index = create_veth(host, pod, plan, &prepared)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
     connect(host, end, pod, plan, &prepared).map_err(|error| undo(host, end, plan, error))?;
-    if let Some(bridge) = &prepared.bridge {
-        announcement::send(bridge.index, plan);
-    }
     Ok(prepared.wired)
 }
 
