@@ -28,7 +28,7 @@ impl Podwire {
 
     /// On no node: with its state in a folder.
     pub fn in_folder(root: &Path) -> Self {
-        Self { path: beside_the_test(), root: root.to_owned(), before: Vec::new() }
+        Self { path: program(), root: root.to_owned(), before: Vec::new() }
     }
 
     /// With its state elsewhere.

@@ -38,8 +38,7 @@ impl<V: View + 'static> Here<V> {
 
     /// The view comes back, whatever the policy does.
     pub(super) fn ask(&mut self, question: &Question, view: Option<V>) -> (Result<Answer, Fault>, Option<V>) {
-        self.store.data_mut().begin(view);
-        self.store.data_mut().seed(question.call(), &question.facts());
+        self.store.data_mut().begin(question, view);
         let answer = self.store.set_fuel(limits::FUEL).and_then(|()| self.call(question));
         let view = self.store.data_mut().end();
         (answer.map_err(|error| self.store.data_mut().explain(&error)), view)

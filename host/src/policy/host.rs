@@ -8,6 +8,7 @@ use wasmtime::component::{HasSelf, Linker, WasmStr};
 use super::answer::{self, Field};
 use super::bindings::podwire::policy::{leases as wit_leases, log as wit_log, types as wit};
 use super::fault::Fault;
+use super::question::Question;
 use super::quota::Quota;
 use super::standin::{Seed, StandIns};
 use super::text::clean;
@@ -91,13 +92,6 @@ impl<V: View> Host<V> {
         self.stand_ins = Some(StandIns::new(Seed::of("start", &[])));
     }
 
-    /// Before each call of the policy: what its randomness follows from.
-    pub(super) fn seed(&mut self, call: &str, facts: &[&str]) {
-        if let Some(stand_ins) = &mut self.stand_ins {
-            *stand_ins = StandIns::new(Seed::of(call, facts));
-        }
-    }
-
     /// For the stand-ins themselves.
     pub(super) fn stand_ins(&mut self) -> &mut StandIns {
         self.stand_ins.get_or_insert_with(|| StandIns::new(Seed::of("start", &[])))
@@ -109,7 +103,10 @@ impl<V: View> Host<V> {
     }
 
     /// Before each call of the policy.
-    pub(super) fn begin(&mut self, view: Option<V>) {
+    pub(super) fn begin(&mut self, question: &Question, view: Option<V>) {
+        if let Some(stand_ins) = &mut self.stand_ins {
+            *stand_ins = StandIns::new(Seed::of(question.call(), &question.facts()));
+        }
         self.view = view;
         self.steps = Steps(limits::LEASE_STEPS);
         self.calls = 0;

@@ -1,9 +1,9 @@
 //! The sandbox: wasmtime, the contract's bindings, and the limits of a policy.
 //!
 //! Owns everything about WebAssembly: how components are compiled, which code may be loaded, what a policy
-//! can reach (the leases that it is shown, a log, and stand-ins for WASI) and what a call of it may cost. A policy's answer
-//! leaves this room as plain data in the vocabulary of [`crate::plan`], or as an [`Error`] in an
-//! operator's words. Knows neither CNI nor netlink, nor where policies are kept.
+//! can reach (the leases that it is shown, a log, and stand-ins for WASI) and what a call of it may cost. A
+//! policy's answer leaves this room as plain data in the vocabulary of [`crate::plan`], or as an [`Error`] in
+//! an operator's words. Knows neither CNI nor netlink, nor where policies are kept.
 //!
 //! ```text
 //! Engine ──load──▶ Policy ──instantiate──▶ Instance ──add──▶ AddPlan, or a Refusal

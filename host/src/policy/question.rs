@@ -24,15 +24,17 @@ impl Question {
         }
     }
 
-    /// What tells it from others of its kind.
+    /// What randomness follows from: it tells one question from others to the same function.
     pub(super) fn facts(&self) -> Vec<&str> {
         match self {
             Self::CheckConfig(config) => vec![config],
-            Self::Add(AddRequest { network, container_id, ifname, config, .. })
-            | Self::Del(DelRequest { network, container_id, ifname, config, .. }) => {
-                vec![network, container_id, ifname, config]
+            Self::Add(request) => {
+                vec![&request.network, &request.container_id, &request.ifname, &request.config]
             }
-            Self::Node(NodeRequest { node, config, .. }) => vec![&node.name, config],
+            Self::Del(request) => {
+                vec![&request.network, &request.container_id, &request.ifname, &request.config]
+            }
+            Self::Node(request) => vec![&request.node.name, &request.config],
         }
     }
 }

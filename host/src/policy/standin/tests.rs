@@ -71,11 +71,18 @@ fn uses(instructions: &str) -> Vec<u8> {
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 
+/// Asked in this process and in one of its own, which must be the same.
 fn add(instructions: &str) -> (Result<(), Error>, Instance<Leases>) {
     let policy = Engine::new().unwrap().load_component(&uses(instructions), "test").unwrap();
-    let mut instance = policy.instantiate().unwrap();
-    let (said, _) = instance.add(&request(), Leases::default());
-    (said.map(|verdict| assert!(verdict.is_ok())), instance)
+    let ask = |mut instance: Instance<Leases>| {
+        let (said, _) = instance.add(&request(), Leases::default());
+        (said.map(|verdict| assert!(verdict.is_ok())), instance)
+    };
+    let (here, instance) = ask(policy.instantiate().unwrap());
+    let (there, apart) = ask(policy.apart().instantiate().unwrap());
+    assert_eq!(format!("{here:?}"), format!("{there:?}"));
+    assert_eq!((instance.notes(), instance.spent()), (apart.notes(), apart.spent()));
+    (here, instance)
 }
 
 fn fault(instructions: &str) -> String {
