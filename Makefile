@@ -10,13 +10,15 @@
 #   make cost            what one call of the plugin costs, against limits and the figures on record; needs root.
 #                        RECORD=1 records anew, SYMBOLS=1 keeps the names of functions for a closer look
 #   make guests          rebuild the policies' components from source
+#   make languages       the example policy in JavaScript, Python and C: build each, and compare what they decide;
+#                        needs root
 #   make lint            formatting, clippy, shellcheck
 
 export CARGO_TARGET_DIR := $(CURDIR)/target
 # Where ip and nft are, which a root that came by `su` does not always look into.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: build plugin lab test bench cost guests lint
+.PHONY: build plugin lab test bench cost guests languages lint
 
 build:
 	scripts/setup build
@@ -50,6 +52,14 @@ cost:
 guests:
 	scripts/setup guests
 	guests/build.sh
+
+# An interpreter is compiled by the release build: the debug build takes minutes for it.
+languages: build
+	scripts/setup languages test
+	guests/languages.sh
+	cargo build --workspace --bins
+	PODWIRE_COMMAND=$(CURDIR)/target/$(CARGO_BUILD_TARGET)/release/podwire \
+		cargo test --workspace --features podwire-tests/languages --test languages --no-fail-fast
 
 lint:
 	cargo fmt --check

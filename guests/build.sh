@@ -4,6 +4,8 @@
 #
 #   guests/build.sh           writes them
 #   guests/build.sh --check   builds them in a temporary folder, and fails if one has other bytes
+#   guests/build.sh --policies DIR
+#                             writes the policies to begin with into a folder; they are not committed
 #
 # The same bytes come from any folder and any CARGO_HOME, but only from the compiler that
 # rust-toolchain.toml names. Another one writes components that work as well.
@@ -19,6 +21,8 @@ components="bridge guests/bridge.wasm
 hostile tests/guests/built/hostile.wasm
 endless_start tests/guests/built/endless_start.wasm
 large_table tests/guests/built/large_table.wasm"
+
+policies="routed sticky tenant"
 
 lack() {
     printf 'guests/build.sh: %s\n' "$@" >&2
@@ -88,14 +92,16 @@ set_flags() {
     export CARGO_ENCODED_RUSTFLAGS
 }
 
+# In a folder, the packages that are named.
 build() {
+    folder=$1
+    shift
     # rust-toolchain.toml, Cargo.toml and .cargo/config.toml apply where cargo is started.
     cd "$guests"
     cargo fetch --locked --quiet
     set_flags
     # shellcheck disable=SC2086 # one word or none
-    cargo build --quiet --locked --release --target "$target" --target-dir "$1" $build_std \
-        -p bridge -p hostile -p endless-start -p large-table
+    cargo build --quiet --locked --release --target "$target" --target-dir "$folder" $build_std "$@"
 }
 
 # A component may import the contract, and nothing else: no WASI.
@@ -114,14 +120,34 @@ compare() {
     different=1
 }
 
+build_policies() {
+    mkdir -p "$1"
+    destination=$(cd "$1" && pwd)
+    set --
+    for policy in $policies; do
+        set -- "$@" -p "$policy"
+    done
+    build "$guests/target" "$@"
+    for policy in $policies; do
+        check_imports "$folder/$target/release/$policy.wasm"
+        cp "$folder/$target/release/$policy.wasm" "$destination"
+    done
+}
+
 case "${1:-}" in
 "" | --check) ;;
-*) lack "unknown argument $1: use --check, or none" ;;
+--policies) [ -n "${2:-}" ] || lack "name the folder: --policies DIR" ;;
+*) lack "unknown argument $1: use --check, --policies DIR, or none" ;;
 esac
 
 find_compiler
 find_libraries
 find_linker
+
+if [ "${1:-}" = --policies ]; then
+    build_policies "$2"
+    exit
+fi
 
 folder="$guests/target"
 if [ -n "${1:-}" ]; then
@@ -130,7 +156,7 @@ if [ -n "${1:-}" ]; then
     trap 'rm -rf "$folder"' EXIT
 fi
 
-build "$folder"
+build "$folder" -p bridge -p hostile -p endless-start -p large-table
 different=
 while read -r name committed; do
     built="$folder/$target/release/$name.wasm"

@@ -14,6 +14,7 @@
 //! | [`node`] | what is true per node: its configuration, bridges and routes to peers | CNI |
 //! | [`registry`] | installed policies, by name and digest | netlink, leases |
 //! | [`journal`] | what was decided, given back and changed, and when | how anything is decided or done |
+//! | [`oci`] | policies in OCI registries, and signatures | how a policy is installed |
 //! | [`state`] | where everything lies on disk | what it means |
 //! | `trial` | trying policies: written cases, the built-in battery, what a decision costs | CNI, netlink, what is installed |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
@@ -32,6 +33,8 @@ pub mod leases;
 pub mod names;
 pub mod net;
 pub mod node;
+#[cfg(feature = "cli")]
+pub mod oci;
 pub mod plan;
 pub mod policy;
 pub mod registry;

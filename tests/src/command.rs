@@ -12,7 +12,7 @@ use crate::node::Node;
 /// Nobody in particular: the user `nobody` of Debian, without any privilege.
 const NOBODY: &str = "65534";
 
-/// `podwire` of the build that the running test belongs to.
+/// `podwire` of the build that the running test belongs to, or the file that `PODWIRE_COMMAND` names.
 #[derive(Debug, Clone)]
 pub struct Podwire {
     path: PathBuf,
@@ -23,7 +23,12 @@ pub struct Podwire {
 impl Podwire {
     /// With its state in the node's folder (`PODWIRE_ROOT`).
     pub fn on(node: &Node) -> Self {
-        Self { path: beside_the_test(), root: node.root().to_owned(), before: Vec::new() }
+        Self { path: program(), root: node.root().to_owned(), before: Vec::new() }
+    }
+
+    /// On no node: with its state in a folder.
+    pub fn in_folder(root: &Path) -> Self {
+        Self { path: program(), root: root.to_owned(), before: Vec::new() }
     }
 
     /// With its state elsewhere.
@@ -110,7 +115,11 @@ impl Podwire {
     }
 }
 
-fn beside_the_test() -> PathBuf {
+/// Where the command is: beside the tests, or where PODWIRE_COMMAND says.
+pub fn program() -> PathBuf {
+    if let Some(named) = std::env::var_os("PODWIRE_COMMAND") {
+        return named.into();
+    }
     let test = std::env::current_exe().expect("a test knows its own file");
     let profile = test.ancestors().nth(2).expect("cargo puts tests into target/PROFILE/deps");
     let path = profile.join("podwire");

@@ -13,6 +13,7 @@
 //! | [`traffic`] | what is asserted of pods' packets, alike for every plugin and runtime | who wired the pods |
 //! | [`containerd`] | a containerd of the test's own and its CRI | podwire |
 //! | [`podman`] | a podman of the test's own and its containers | podwire |
+//! | [`registry`] | an OCI registry of the test's own | policies |
 //! | `image` | the image that their containers run | runtimes |
 //! | `supervisor` | processes and control groups that end with the test | runtimes |
 //!
@@ -34,6 +35,7 @@ pub mod node;
 pub mod plugin;
 pub mod podman;
 pub mod reach;
+pub mod registry;
 mod supervisor;
 pub mod traffic;
 

@@ -112,6 +112,32 @@ fn the_smallest_lab_is_one_pod() {
 }
 
 #[test]
+fn pods_come_and_go_while_it_stands() {
+    let Some(bench) = Bench::new() else { return };
+    bench.up(&["--nodes", "2", "--pods", "1"]);
+    let said = bench.lab(&["add", "db/postgres", "web", "--node", "node2"]).done();
+    assert_eq!(said, "node2    ADD postgres → 10.244.2.3/24\nnode2    ADD web → 10.244.2.4/24\n");
+    assert!(bench.lab(&["ping"]).done().contains("\n12 of 12 pairs answered"));
+    assert!(bench.lab(&["status"]).done().contains("└── web 10.244.2.4\n"));
+    bench.lab(&["delete", "postgres"]).done();
+    assert!(bench.lab(&["ping"]).done().contains("\n6 of 6 pairs answered"));
+    let conf = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/10-podwire.conflist");
+    let again = bench.lab(&["add", "db/postgres", "--conf", conf, "--node", "node2"]).done();
+    assert_eq!(again, "node2    ADD postgres → 10.244.2.5/24\n");
+    for (arguments, why) in [
+        (["add", "pod1-1"], "the lab has a pod1-1 already"),
+        (["add", "web"], "the lab has a web already"),
+        (["delete", "nobody"], r#"the lab has no pod "nobody""#),
+    ] {
+        assert_eq!(bench.lab(&arguments).failed(), format!("podwire: {why}\n"));
+    }
+    let nowhere = bench.lab(&["add", "other", "--node", "node9"]).failed();
+    assert_eq!(nowhere, "podwire: the lab has no node \"node9\": it has node1, node2\n");
+    bench.lab(&["down"]).done();
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn a_command_keeps_its_arguments_its_exit_status_and_its_node() {
     let Some(bench) = Bench::new() else { return };
     bench.up(&["--nodes", "1", "--pods", "1"]);

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use podwire_tests::command::Podwire;
+use podwire_tests::command::{Podwire, program};
 use podwire_tests::{Namespace, Node, Plugin, Pod, kernel};
 use serde_json::{Value, json};
 
@@ -432,4 +433,14 @@ fn a_nodes_plan_is_as_node_up_does_it() {
     run_script(&script, &[]);
     assert_eq!(by_command, other.state(), "{script}");
     assert_eq!(other.podwire.run(&["node", "up"]).done(), "nothing to change\n");
+}
+
+#[test]
+fn whoever_stops_reading_ends_it_without_a_word() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut podwire = Command::new(program());
+    let output = podwire.args(["conform", "--list"]).stdout(writer).output().expect("it starts");
+    assert_eq!(output.status.signal(), Some(13), "SIGPIPE (signal(7))");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

@@ -1,6 +1,7 @@
 //! Whoever is slow to read what a policy says keeps nobody else waiting.
 
 use std::io::{PipeReader, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 

@@ -3,52 +3,25 @@
 //! A network without sets of its own has one for each family, of the node's pools.
 
 use alloc::format;
-use alloc::string::{String, ToString as _};
-use alloc::vec;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use podwire_sdk::{AddRequest, Address, AddressRange, Family, IpNet, Leases, Node, Refusal, nth};
-
-/// A refusal for want of addresses names so many who hold one, and looks at so many addresses for them.
-const NAMED_HOLDERS: usize = 3;
-const ASKED_FOR_HOLDERS: usize = 16;
+use podwire_sdk::{AddRequest, Address, AddressRange, IpNet, Leases, Node, Refusal, choose, nth, sets_of};
 
 /// One address of each set, and with pools all that somebody asked for.
-pub(crate) fn choose(request: &AddRequest, leases: &dyn Leases) -> Result<Vec<Address>, Refusal> {
-    let of_pools;
-    let sets = match &request.range_sets {
-        Some(sets) => sets,
-        None => {
-            of_pools = sets_of(&request.node)?;
-            &of_pools
-        }
-    };
-    all_are_in(sets, request)?;
-    let mut chosen = vec![];
-    for set in sets {
-        let of_set = requested(set, request, leases)?;
-        match of_set.is_empty() {
-            true => chosen.push(next_free(set, request, leases)?),
-            false => chosen.extend(of_set),
-        }
+pub(crate) fn chosen(request: &AddRequest, leases: &dyn Leases) -> Result<Vec<Address>, Refusal> {
+    match &request.range_sets {
+        Some(sets) => choose(sets, request, leases),
+        None => choose(&sets_of(&pools(&request.node)?), request, leases),
     }
-    Ok(chosen)
 }
 
-/// The pools of each family that has some.
-fn sets_of(node: &Node) -> Result<Vec<Vec<AddressRange>>, Refusal> {
-    let mut sets = vec![];
-    for family in Family::BOTH {
-        let mut set = vec![];
-        for pool in node.pools_of(family) {
-            set.push(AddressRange::of(pool, Some(gateway_of(pool)?)));
-        }
-        if !set.is_empty() {
-            sets.push(set);
-        }
+fn pools(node: &Node) -> Result<Vec<AddressRange>, Refusal> {
+    let mut pools = Vec::new();
+    for pool in &node.pools {
+        pools.push(AddressRange::of(*pool, Some(gateway_of(*pool)?)));
     }
-    Ok(sets)
+    Ok(pools)
 }
 
 /// Of a pool: the first address after the network address.
@@ -60,91 +33,4 @@ pub(crate) fn gateway_of(pool: IpNet) -> Result<IpAddr, Refusal> {
             "pool {pool} is too small for a bridge and a pod: give the node a /{longest} or a larger one"
         ))
     })
-}
-
-pub(crate) fn on_link(subnet: IpNet, address: IpAddr) -> IpNet {
-    IpNet::new(address, subnet.prefix_len()).expect("an address has the family of the subnet that holds it")
-}
-
-fn address(range: &AddressRange, address: IpAddr) -> Address {
-    Address { prefix: on_link(range.subnet, address), gateway: range.gateway }
-}
-
-/// What is asked for and cannot be had is refused, not left out.
-fn all_are_in(sets: &[Vec<AddressRange>], request: &AddRequest) -> Result<(), Refusal> {
-    let all = || sets.iter().flatten();
-    let outside = |asked: &&IpNet| !all().any(|range| range.contains(asked.addr()));
-    let Some(asked) = request.requested_addresses.iter().find(outside) else { return Ok(()) };
-    let all: Vec<_> = all().map(AddressRange::to_string).collect();
-    let all = if all.is_empty() { "none".to_string() } else { all.join(", ") };
-    Err(denied(asked, &format!("is not among the addresses of network {}: {all}", request.network)))
-}
-
-fn denied(asked: &IpNet, why: &str) -> Refusal {
-    Refusal::denied(format!("requested address {} {why}; ask for another, or none", asked.addr()))
-}
-
-/// What of a set somebody asked for.
-fn requested(
-    set: &[AddressRange],
-    request: &AddRequest,
-    leases: &dyn Leases,
-) -> Result<Vec<Address>, Refusal> {
-    let mut granted = vec![];
-    for asked in &request.requested_addresses {
-        let Some(range) = set.iter().find(|range| range.contains(asked.addr())) else { continue };
-        if !granted.is_empty() && request.range_sets.is_some() {
-            return Err(denied(
-                asked,
-                "is the second of its set of ranges, which gives one address to a pod",
-            ));
-        }
-        if range.gateway == Some(asked.addr()) {
-            return Err(denied(asked, &format!("is the gateway of {}", range.subnet)));
-        }
-        if let Some(holder) = leases.holder_of(asked.addr()) {
-            return Err(denied(asked, &format!("is held by {holder}")));
-        }
-        granted.push(address(range, asked.addr()));
-    }
-    Ok(granted)
-}
-
-fn next_free(set: &[AddressRange], request: &AddRequest, leases: &dyn Leases) -> Result<Address, Refusal> {
-    let free = |range: &AddressRange| Some(address(range, leases.next_free_in(range)?));
-    set.iter().find_map(free).ok_or_else(|| exhausted(set, &request.node, leases))
-}
-
-/// Names some who hold what is wanted.
-fn exhausted(set: &[AddressRange], node: &Node, leases: &dyn Leases) -> Refusal {
-    let full = |range: &AddressRange| format!("{range} ({} held)", leases.taken(range.subnet));
-    let full: Vec<String> = set.iter().map(full).collect();
-    let mut holders = vec![];
-    for range in set {
-        name_holders(range, leases, &mut holders);
-    }
-    Refusal::exhausted(format!(
-        "no address is left in {} on node {}: delete pods, or give the network more addresses{}",
-        full.join(", "),
-        node.name,
-        holders.concat()
-    ))
-}
-
-/// First those who, going round, have had theirs for the longest time.
-fn name_holders(range: &AddressRange, leases: &dyn Leases, holders: &mut Vec<String>) {
-    let turn = leases.turn_in(range);
-    let mut address = turn;
-    for _ in 0..ASKED_FOR_HOLDERS {
-        if holders.len() == NAMED_HOLDERS {
-            break;
-        }
-        if let Some(holder) = leases.holder_of(address) {
-            holders.push(format!("; {address} is held by {holder}"));
-        }
-        address = range.after(address);
-        if address == turn {
-            break;
-        }
-    }
 }

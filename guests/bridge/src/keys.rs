@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 /// The VLAN that the kernel gives to every port of a bridge.
-const DEFAULT_VLAN: u16 = 1;
+pub(crate) const DEFAULT_VLAN: u16 = 1;
 
 /// The greatest number of a VLAN (IEEE 802.1Q: 4,095 is reserved).
 const MAX_VLAN: u16 = 4_094;
@@ -172,9 +172,6 @@ impl Keys {
         let native = network == Network::Native;
         let is_default_gateway = self.is_default_gateway.unwrap_or(native && self.is_gateway != Some(false));
         let is_gateway = is_default_gateway || self.is_gateway.unwrap_or(native);
-        if let Some(vlan) = self.vlan.filter(|_| is_gateway) {
-            return Err(no_gateway_in(vlan, network));
-        }
         let spoof_check = SpoofCheck { mac: self.macspoofchk, address: self.ipspoofchk };
         Ok(Settings { is_gateway, is_default_gateway, port: self.port(native)?, spoof_check })
     }
@@ -216,16 +213,4 @@ impl Keys {
             })),
         }
     }
-}
-
-/// The reference plugin makes an interface on the bridge for it, which podwire does not.
-fn no_gateway_in(vlan: u16, network: Network) -> Refusal {
-    let why = match network {
-        Network::Native => "which is the default where the network has no `ipam`",
-        Network::Reference => "or isDefaultGateway",
-    };
-    Refusal::invalid_config(format!(
-        "config: vlan is {vlan}, and a bridge cannot be the gateway of a VLAN here (isGateway, {why}): set \
-         isGateway to false, and let a router in the VLAN be the gateway"
-    ))
 }

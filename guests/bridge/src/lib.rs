@@ -23,17 +23,15 @@ extern crate alloc;
 mod addresses;
 mod keys;
 
-use alloc::format;
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
 use podwire_sdk::{
-    AddPlan, AddRequest, Address, Family, IpNet, Leases, NextHop, Node, NodePlan, NodeRequest, Policy,
-    Refusal, Route, log, nth,
+    AddPlan, AddRequest, Address, Family, IpNet, Leases, Node, NodePlan, NodeRequest, Policy, Refusal, Route,
+    nth, on_link,
 };
 
-use addresses::{gateway_of, on_link};
-use keys::{Keys, Network, Settings};
+use addresses::gateway_of;
+use keys::{DEFAULT_VLAN, Keys, Network, Settings};
 
 #[cfg(test)]
 mod tests;
@@ -52,7 +50,7 @@ impl Policy for Keys {
 
     fn add(&self, request: &AddRequest, leases: &dyn Leases) -> Result<AddPlan, Refusal> {
         let settings = self.settings(Network::of(request))?;
-        let mut addresses = addresses::choose(request, leases)?;
+        let mut addresses = addresses::chosen(request, leases)?;
         if self.disable_container_interface && !addresses.is_empty() {
             return Err(Refusal::invalid_config(
                 "config: disableContainerInterface is true, but the network has addresses, which an interface that \
@@ -68,7 +66,7 @@ impl Policy for Keys {
         plan.addresses = addresses;
         plan.routes = routes(request, &plan.addresses);
         if settings.is_default_gateway {
-            plan = with_default_routes(plan);
+            plan = plan.default_routes();
         }
         plan.mac = request.requested_mac.clone();
         plan.masquerade = self.ip_masq;
@@ -80,24 +78,11 @@ impl Policy for Keys {
     fn node(&self, request: &NodeRequest) -> Result<NodePlan, Refusal> {
         let Settings { is_gateway, port, .. } = self.settings(Network::Native)?;
         let mut bridge = port.bridge;
-        if is_gateway {
+        // The pods' own VLAN is made with its first pod, and its gateway with it.
+        if is_gateway && port.vlans.is_none_or(|vlans| vlans.native == DEFAULT_VLAN) {
             bridge.addresses = gateways_of(&request.node)?;
         }
-        let mut plan = NodePlan::default().bridge(bridge);
-        for peer in &request.peers {
-            for pool in &peer.pools {
-                let family = Family::of(pool.addr());
-                match peer.address_of(family) {
-                    Some(via) => plan = plan.route(*pool, NextHop::Via(via)),
-                    // The others must not lose their routes by it.
-                    None => log::warn(&format!(
-                        "peer {} has no {family} address by which to reach its pool {pool}: give it one",
-                        peer.name
-                    )),
-                }
-            }
-        }
-        Ok(plan)
+        Ok(NodePlan::default().bridge(bridge).routes_to(&request.peers))
     }
 }
 
@@ -138,15 +123,4 @@ fn routes(request: &AddRequest, addresses: &[Address]) -> Vec<Route> {
         Route { via: route.via.or_else(missing), ..*route }
     };
     request.requested_routes.iter().map(complete).collect()
-}
-
-/// By way of the gateways, for the families that have no default route.
-fn with_default_routes(mut plan: AddPlan) -> AddPlan {
-    let gateways: Vec<IpAddr> = plan.addresses.iter().filter_map(|address| address.gateway).collect();
-    for gateway in gateways {
-        if !plan.has_default_route(Family::of(gateway)) {
-            plan = plan.default_route(gateway);
-        }
-    }
-    plan
 }

@@ -25,8 +25,8 @@ podwire_sdk::export!(ByNamespace);
 
 impl Policy for ByNamespace {
     fn add(&self, request: &AddRequest, leases: &dyn Leases) -> Result<AddPlan, Refusal> {
-        let too_small = || Refusal::invalid_config("give the node an IPv4 pool of two addresses or more");
-        let pool = request.node.pools_of(Family::V4).next().ok_or_else(too_small)?;
+        let too_small = || Refusal::invalid_config("give the node an IPv4 pool that is a /29 or larger");
+        let pool = request.node.pools_of(Family::V4).find(|pool| pool.prefix_len() <= 29).ok_or_else(too_small)?;
         let mut halves = pool.subnets(pool.prefix_len() + 1).map_err(|_| too_small())?;
         let is_upper = request.pod.as_ref().is_some_and(|pod| self.upper.contains(&pod.namespace));
         let half = halves.nth(usize::from(is_upper)).ok_or_else(too_small)?;
@@ -64,9 +64,9 @@ mod tests {
     #[test]
     fn a_full_half_borrows_nothing() {
         let mut leases = FakeLeases::new();
-        let mut address = |namespace| address_for(namespace, "10.244.1.0/30", &mut leases);
+        let mut address = |namespace| address_for(namespace, "10.244.1.0/29", &mut leases);
         let answers = [address("db"), address("db"), address("db")];
-        let refusal = answers.into_iter().find_map(Result::err).expect("a /31 has two addresses");
+        let refusal = answers.into_iter().find_map(Result::err).expect("a half has two addresses");
         assert_eq!(refusal.reason, RefusalReason::Exhausted);
         assert!(address("web").is_ok());
     }

@@ -24,6 +24,15 @@ impl Family {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }
 
+    /// An address for the gateway of pods that are wired point to point: the customary one, 169.254.1.1 or fe80::1.
+    /// The node answers for it, and nobody has it.
+    pub fn point_to_point_gateway(self) -> IpAddr {
+        match self {
+            Self::V4 => [169, 254, 1, 1].into(),
+            Self::V6 => [0xfe80, 0, 0, 0, 0, 0, 0, 1].into(),
+        }
+    }
+
     /// 0.0.0.0/0 or ::/0.
     pub fn everything(self) -> IpNet {
         match self {
@@ -59,6 +68,14 @@ pub fn after(block: IpNet, address: IpAddr) -> Option<IpAddr> {
     address_in(block, number(address).checked_add(1)?)
 }
 
+/// An address of a block with the length of the block's prefix, as a link has it.
+///
+/// # Panics
+/// If they are of different families.
+pub fn on_link(block: IpNet, address: IpAddr) -> IpNet {
+    IpNet::new(address, block.prefix_len()).expect("an address has the family of the block that holds it")
+}
+
 // Wherever it is inlined, it is a tenth of a kilobyte.
 #[inline(never)]
 pub(crate) fn number(address: IpAddr) -> u128 {
@@ -75,7 +92,7 @@ pub(crate) fn numbers(block: IpNet) -> RangeInclusive<u128> {
     number & !host_mask..=number | host_mask
 }
 
-fn address_in(block: IpNet, number: u128) -> Option<IpAddr> {
+pub(crate) fn address_in(block: IpNet, number: u128) -> Option<IpAddr> {
     let address = match block {
         IpNet::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(number as u32)),
         IpNet::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(number)),

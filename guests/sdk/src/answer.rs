@@ -1,13 +1,16 @@
 //! What a policy answers: plain data, checked by the host before anything is changed. The rules and
 //! limits are in `wit/policy.wit`.
 
+mod display;
+
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::Family;
+use crate::{Family, Peer, log};
 
 /// A route inside the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +67,12 @@ impl Bridge {
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), addresses: Vec::new(), mtu: None, promiscuous: false, exclusive: false }
     }
+
+    /// Adds an address that the bridge carries, with the length of its link's prefix.
+    pub fn address(mut self, prefix: IpNet) -> Self {
+        self.addresses.push(prefix);
+        self
+    }
 }
 
 /// The VLANs of a bridge's port (IEEE 802.1Q), each 1 to 4,094.
@@ -105,6 +114,11 @@ pub struct SpoofCheck {
     pub mac: bool,
     /// Another source address than one of the plan's.
     pub address: bool,
+}
+
+impl SpoofCheck {
+    /// Both.
+    pub const ALL: Self = Self { mac: true, address: true };
 }
 
 /// How the host's end of the container's veth is connected.
@@ -207,14 +221,49 @@ impl AddPlan {
         self.route(Route::to(Family::of(via).everything(), Some(via)))
     }
 
+    /// Adds default routes by way of the addresses' gateways, for the families that have none.
+    pub fn default_routes(mut self) -> Self {
+        let gateways: Vec<IpAddr> = self.addresses.iter().filter_map(|address| address.gateway).collect();
+        for gateway in gateways {
+            if !self.has_default_route(Family::of(gateway)) {
+                self = self.default_route(gateway);
+            }
+        }
+        self
+    }
+
     /// Whether it has a default route of a family, by way of a next hop.
     pub fn has_default_route(&self, family: Family) -> bool {
         self.routes.iter().any(|route| route.destination == family.everything() && route.via.is_some())
     }
 
-    /// Gives the node's own address to packets that leave the cluster's blocks.
-    pub fn masquerade(mut self) -> Self {
-        self.masquerade = true;
+    /// Gives the container's end this hardware address; with none the host makes one.
+    pub fn mac(mut self, mac: impl Into<Option<String>>) -> Self {
+        self.mac = mac.into();
+        self
+    }
+
+    /// Gives both ends this MTU, in bytes; with none they have that of the bridge, or 1,500.
+    pub fn mtu(mut self, mtu: impl Into<Option<u32>>) -> Self {
+        self.mtu = mtu.into();
+        self
+    }
+
+    /// Names the veth's end on the node.
+    pub fn host_interface(mut self, name: impl Into<String>) -> Self {
+        self.host_interface = Some(name.into());
+        self
+    }
+
+    /// Tells the container's resolver.
+    pub fn dns(mut self, dns: Dns) -> Self {
+        self.dns = Some(dns);
+        self
+    }
+
+    /// Whether packets that leave the cluster's blocks get the node's own address.
+    pub fn masquerade(mut self, masquerade: bool) -> Self {
+        self.masquerade = masquerade;
         self
     }
 
@@ -293,6 +342,35 @@ impl NodePlan {
     /// Adds a route to pods elsewhere.
     pub fn route(mut self, destination: IpNet, next_hop: NextHop) -> Self {
         self.routes.push(NodeRoute { destination, next_hop, metric: None });
+        self
+    }
+
+    /// Drops what is meant for a block, as far as no other route leads there: behind them all.
+    pub fn blackhole(mut self, destination: IpNet) -> Self {
+        let (next_hop, metric) = (NextHop::Blackhole, Some(u32::MAX));
+        self.routes.push(NodeRoute { destination, next_hop, metric });
+        self
+    }
+
+    /// Adds a route to each pool of each peer, by way of the peer's first address of the pool's family. A peer
+    /// that has none is [named](log::warn), and keeps no other routes away.
+    pub fn routes_to(mut self, peers: &[Peer]) -> Self {
+        for peer in peers {
+            for pool in &peer.pools {
+                let family = Family::of(pool.addr());
+                match peer.address_of(family) {
+                    Some(via) => self.routes.push(NodeRoute {
+                        destination: *pool,
+                        next_hop: NextHop::Via(via),
+                        metric: None,
+                    }),
+                    None => log::warn(&format!(
+                        "peer {} has no {family} address by which to reach its pool {pool}: give it one",
+                        peer.name
+                    )),
+                }
+            }
+        }
         self
     }
 }

@@ -44,6 +44,20 @@ pub fn check_interface_name(key: &str, name: &str) -> Result<(), Refusal> {
     )))
 }
 
+/// Checks that a value of the configuration can be the MTU of an interface, in bytes; with none all is well.
+///
+/// # Errors
+/// An `invalid-config` refusal that names the key.
+pub fn check_mtu(key: &str, mtu: Option<u32>) -> Result<(), Refusal> {
+    match mtu {
+        Some(..68 | 65_536..) => Err(Refusal::invalid_config(format!(
+            "config: {key} is {}: use 68 to 65535 bytes, with IPv6 1280 at least",
+            mtu.unwrap_or_default()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +104,15 @@ mod tests {
     fn what_is_no_object_is_refused() {
         for text in ["", "[]", "null", r#"["cni0", 3]"#, "{", r#"{"bridge": 3}"#, "{} {}"] {
             assert!(complaint(text).starts_with("config: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_mtu_has_its_bounds() {
+        for (mtu, good) in
+            [(None, true), (Some(67), false), (Some(68), true), (Some(65_535), true), (Some(65_536), false)]
+        {
+            assert_eq!(check_mtu("mtu", mtu).is_ok(), good, "{mtu:?}");
         }
     }
 

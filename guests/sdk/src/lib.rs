@@ -31,6 +31,8 @@
 //! # fn main() {}
 //! ```
 //!
+//! A unit test of it is a question and the answer that is wanted: see [`testing`].
+//!
 //! The crate's type is `cdylib`; it has no `std`, so that its component imports nothing but the contract;
 //! the SDK brings the allocator and the panic handler. On any other target than wasm32 the same code runs
 //! in ordinary unit tests, with the stand-ins of [`testing`].
@@ -39,8 +41,9 @@
 //! | --- | --- |
 //! | crate root | requests, plans and refusals, in the types of `core::net` and `ipnet` |
 //! | [`config`] | the policy's configuration: reading it, and sentences about what is wrong with it |
+//! | [`hash`] | numbers that stay the same, derived from names |
 //! | [`log`] | notes for the operator |
-//! | [`testing`] | leases and requests for unit tests |
+//! | [`testing`] | leases, requests and the host's rules for unit tests |
 //! | [`raw`] | the contract as it is generated |
 
 #![no_std]
@@ -49,8 +52,10 @@ extern crate alloc;
 
 mod address;
 mod answer;
+mod choice;
 pub mod config;
 mod convert;
+pub mod hash;
 mod leases;
 pub mod log;
 mod policy;
@@ -63,17 +68,23 @@ mod runtime;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
-pub use address::{Family, after, contains, nth};
+pub use address::{Family, after, contains, nth, on_link};
 pub use answer::{
     AddPlan, Address, Bridge, BridgePort, Dns, NextHop, NodePlan, NodeRoute, PortVlans, Release, Route,
     SpoofCheck, Wiring,
 };
+pub use choice::{choose, sets_of};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use leases::{Holder, Leases};
 pub use policy::{Component, Policy};
 pub use range::AddressRange;
 pub use refusal::{Refusal, RefusalReason};
 pub use request::{AddRequest, DelRequest, Node, NodeRequest, Peer, Pod};
+
+/// Its example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// Makes a component of a [`Policy`]. On other targets than wasm32 it only sees that it is one.
 #[macro_export]

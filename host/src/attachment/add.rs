@@ -1,5 +1,6 @@
 //! ADD: a policy decides, the host checks, records and wires.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,16 +57,19 @@ fn attach(
         return Ok(result.to_json(request.configuration.version, None));
     }
     let pod = container_namespace(&request.netns, request.netns_override)?;
-    let Reserved { store, attachment, _turn } =
+    let Reserved { store, attachment, never_held, _turn } =
         reserve(state, request, &source, lent, namespace_of(&request.netns, &pod))?;
-    let wired = net::wire(&pod, &attachment.intent.plan)
-        .map_err(|error| give_back(state, &store, &attachment, error))?;
+    let plan = &attachment.intent.plan;
+    let wired = net::wire(&pod, plan).map_err(|error| give_back(state, &store, &attachment, error))?;
+    net::announce(&wired, plan, &never_held);
     Ok(result(request, dns.as_ref(), &attachment, &wired))
 }
 
 /// What is decided and on record, and whose turn it is until it is done.
 struct Reserved {
     attachment: Attachment,
+    /// Of its addresses.
+    never_held: Vec<IpAddr>,
     _turn: Turn,
     store: Store,
 }
@@ -103,8 +107,9 @@ fn reserve_by(
         None => (store.turn(&request.attachment)?, None),
     };
     import::host_local(&store, &request.configuration, deciding.installed())?;
-    let attachment = decide(state, deciding, &store, (request, &asked), Beside { netns, delegated })?;
-    Ok(Reserved { attachment, _turn: turn, store })
+    let (attachment, never_held) =
+        decide(state, deciding, &store, (request, &asked), Beside { netns, delegated })?;
+    Ok(Reserved { attachment, never_held, _turn: turn, store })
 }
 
 /// Opened once, so that everything that follows happens to the same one.
@@ -139,12 +144,13 @@ fn decide(
     store: &Store,
     (request, question): (&cni::Add, &AddRequest),
     beside: Beside,
-) -> Result<Attachment, Error> {
+) -> Result<(Attachment, Vec<IpAddr>), Error> {
     let decided = record(deciding, store, request, question, beside);
     // Not before: whoever is slow to read it would keep every other ADD waiting for the database.
     deciding.say();
     if let Some(asked) = deciding.asked() {
-        journal::decided(state, store, deciding.installed(), (question, asked), decided.as_ref());
+        let outcome = decided.as_ref().map(|(attachment, _)| attachment);
+        journal::decided(state, store, deciding.installed(), (question, asked), outcome);
     }
     decided
 }
@@ -156,7 +162,7 @@ fn record(
     request: &cni::Add,
     asked: &AddRequest,
     Beside { netns, delegated }: Beside,
-) -> Result<Attachment, Error> {
+) -> Result<(Attachment, Vec<IpAddr>), Error> {
     let transaction = store.transaction()?;
     refuse_if_there(&transaction, &asked.attachment)?;
     let (decided, mut transaction) = deciding.ask(asked, transaction);
@@ -180,11 +186,12 @@ fn record(
         delegated,
         host_local: None,
     };
+    let never_held = transaction.never_held(intent.addresses())?;
     let attachment = transaction
         .reserve(intent)
         .map_err(|error| Error::from(error).with_details(decided_by(name, digest)))?;
     transaction.commit()?;
-    Ok(attachment)
+    Ok((attachment, never_held))
 }
 
 fn refuse_if_there(transaction: &Transaction, id: &AttachmentId) -> Result<(), Error> {

@@ -1,10 +1,12 @@
 //! `podwire lab`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::plan::{PodName, configuration};
 use crate::lab::{self, holder, layout};
 
 #[derive(Subcommand)]
@@ -31,6 +33,24 @@ pub(super) enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    /// Add pods to a node.
+    Add {
+        /// Each as NAMESPACE/NAME, or NAME in the namespace "default".
+        #[arg(required = true)]
+        pods: Vec<PodName>,
+        /// The node.
+        #[arg(long, default_value = "node1")]
+        node: String,
+        /// Their network configuration, as in /etc/cni/net.d; without it, the lab's own, which leaves everything to
+        /// the node's settings.
+        #[arg(long = "conf", value_name = "FILE")]
+        configuration: Option<PathBuf>,
+    },
+    /// Take a pod away.
+    Delete {
+        /// Its name.
+        pod: String,
+    },
     /// Show the topology, and whether each node is as it should be.
     Status,
     /// Take everything away.
@@ -45,8 +65,16 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
         Command::Up { nodes, pods, router } => lab::up(layout::Lab::new(nodes, pods, router)),
         Command::Ping => lab::ping_all(),
         Command::Exec { name, command } => lab::exec(&name, &command),
+        Command::Add { pods, node, configuration } => add(pods, &node, configuration.as_deref()),
+        Command::Delete { pod } => lab::delete(&pod),
         Command::Status => lab::status(),
         Command::Down => lab::down(),
         Command::Hold => holder::hold().map(|()| ExitCode::SUCCESS),
     }
+}
+
+fn add(pods: Vec<PodName>, node: &str, file: Option<&Path>) -> Result<ExitCode> {
+    let network = file.map(configuration).transpose()?;
+    let pod = |PodName { namespace, name }| layout::Pod::named(namespace, name, network.clone());
+    lab::add(node, pods.into_iter().map(pod).collect())
 }

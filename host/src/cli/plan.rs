@@ -40,9 +40,9 @@ pub(super) struct Arguments {
 
 /// A pod's namespace and name, which become part of CNI_ARGS.
 #[derive(Clone)]
-struct PodName {
-    namespace: String,
-    name: String,
+pub(in crate::cli) struct PodName {
+    pub(in crate::cli) namespace: String,
+    pub(in crate::cli) name: String,
 }
 
 impl FromStr for PodName {
@@ -99,7 +99,7 @@ fn runtime_config(arguments: &Arguments) -> Result<Value> {
 }
 
 /// podwire's part of the file, with what a runtime adds to it (CNI specification, section 3).
-fn configuration(path: &Path) -> Result<Map<String, Value>> {
+pub(super) fn configuration(path: &Path) -> Result<Map<String, Value>> {
     let text = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let mut outer: Map<String, Value> =
         serde_json::from_slice(&text).with_context(|| format!("{} is no JSON object", path.display()))?;

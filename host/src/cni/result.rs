@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{PrevResult, Version, json, legacy};
 use crate::names::MacAddress;
+use crate::plan::derived::vlan_gateway;
 use crate::plan::{Address, Checked, Dns, Wiring};
 
 /// An interface of a result.
@@ -80,7 +81,7 @@ pub struct Facts<'a> {
 /// The result of one ADD, in the newest version's terms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddResult {
-    /// The bridge, the veth's end on the node, and its end in the container, in this order.
+    /// The bridge, the veth's end on the node, its end in the container, and the gateway of a VLAN, in this order.
     pub interfaces: Vec<Interface>,
     /// All of the container's interface.
     pub ips: Vec<Ip>,
@@ -93,8 +94,9 @@ pub struct AddResult {
 impl AddResult {
     /// The result of a plan that was carried out. `dns` is the configuration's, for a plan that has none.
     pub fn new(plan: &Checked, facts: &Facts<'_>, dns: Option<&Dns>) -> Self {
-        let interfaces = interfaces(plan, facts);
+        let mut interfaces = interfaces(plan, facts);
         let interface = interfaces.len().checked_sub(1);
+        interfaces.extend(vlan_gateway_of(plan));
         let ip = |a: &Address| Ip { address: a.prefix, gateway: a.gateway, interface };
         Self {
             ips: plan.addresses.iter().map(ip).collect(),
@@ -153,6 +155,13 @@ fn interfaces(plan: &Checked, facts: &Facts<'_>) -> Vec<Interface> {
     let container = interface(plan.container_interface.as_str(), plan.mac, facts.mtu);
     interfaces.push(Interface { sandbox, ..container });
     interfaces
+}
+
+/// Its hardware address depends on who made it.
+fn vlan_gateway_of(plan: &Checked) -> Option<Interface> {
+    let Wiring::Bridge { bridge, vlans, .. } = &plan.wiring else { return None };
+    let name = vlan_gateway(bridge, vlans.as_ref())?.interface.name.to_string();
+    Some(Interface { name, mac: None, mtu: None, sandbox: None })
 }
 
 fn route(route: &crate::plan::Route) -> Route {
@@ -371,6 +380,18 @@ pub(super) mod tests {
         let names: Vec<&str> = result.interfaces.iter().map(|interface| interface.name.as_str()).collect();
         assert_eq!(names, ["pw0123456789ab", "eth0"]);
         assert_eq!(result.ips.iter().map(|ip| ip.interface).collect::<Vec<_>>(), [Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn the_gateway_of_a_vlan_comes_last() {
+        let mut plan = plan(bridged());
+        if let Wiring::Bridge { bridge, vlans, .. } = &mut plan.wiring {
+            bridge.addresses = vec![parsed("10.244.1.1/24")];
+            *vlans = Some(plan::PortVlans { native: 100, tagged: Vec::new(), keep_default: false });
+        }
+        let result = result(&plan);
+        assert_eq!(result.interfaces.last().map(|interface| interface.name.as_str()), Some("cni0.100"));
+        assert_eq!((result.interfaces.len(), result.ips[0].interface), (4, Some(2)));
     }
 
     #[test]

@@ -74,6 +74,8 @@ const ENOUGH: usize = 64;
 /// What came of a policy's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+// Most are plans.
+#[allow(clippy::large_enum_variant)]
 pub enum Outcome<'a> {
     /// A plan that keeps every rule.
     Plan(Cow<'a, Checked>),

@@ -116,7 +116,7 @@ impl Work {
 
     fn add(&mut self, mut transaction: Transaction, container: u64, block: &str) {
         self.answers.push(ask(&transaction));
-        let start = (container % 3 == 0).then(|| ip("10.244.1.20"));
+        let start = (container.is_multiple_of(3)).then(|| ip("10.244.1.20"));
         let free = transaction.first_free(net(block), start, &mut Steps(1000)).unwrap();
         // Before the first attachment nobody keeps the gateway back.
         let free = free.filter(|free| *free != ip("10.244.1.1")).unwrap_or(ip("10.244.1.2"));

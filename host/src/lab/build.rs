@@ -47,8 +47,13 @@ pub(super) fn build(mut lab: Lab) -> Result<Lab> {
             node.pods[i].address = Some(address.addr());
         }
     }
-    write_atomically(&record(), &serde_json::to_vec(&lab)?)?;
+    keep(&lab)?;
     Ok(lab)
+}
+
+/// Writes down what the lab looks like.
+pub(super) fn keep(lab: &Lab) -> Result<()> {
+    Ok(write_atomically(&record(), &serde_json::to_vec(lab)?)?)
 }
 
 pub(super) fn say(who: &str, what: &str) {
@@ -180,34 +185,46 @@ fn itself(node: &Node) -> Command {
 }
 
 /// What a runtime does for a pod: a network namespace, then the plugin, through CNI.
-fn add(node: &Node, pod: &Pod) -> Result<IpNet> {
+pub(super) fn add(node: &Node, pod: &Pod) -> Result<IpNet> {
     namespaces::make(&pod.name)?;
-    let mut plugin = itself(node);
-    plugin
-        .env("CNI_COMMAND", "ADD")
-        .env("CNI_CONTAINERID", &pod.name)
-        .env("CNI_NETNS", namespace(&pod.name))
-        .env("CNI_IFNAME", "eth0")
-        .env("CNI_PATH", "/opt/cni/bin")
-        .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=lab;K8S_POD_NAME={}", pod.name));
-    let configuration = json!({ "cniVersion": "1.1.0", "name": "lab", "type": "podwire" });
-    let result = Namespace::open(&namespace(&node.name))?.run(|| call(&mut plugin, &configuration))??;
+    let result = called("ADD", node, pod).inspect_err(|_| drop(namespaces::remove(&pod.name)))?;
+    let result: Value = serde_json::from_slice(&result).context("the plugin's answer is no JSON")?;
     let address = result["ips"][0]["address"].as_str().context("the plugin's result has no address")?;
     say(&node.name, &format!("ADD {} → {address}", pod.name));
     Ok(address.parse()?)
 }
 
-fn call(plugin: &mut Command, configuration: &Value) -> Result<Value> {
+/// And what it does when the pod ends.
+pub(super) fn delete(node: &Node, pod: &Pod) -> Result<()> {
+    called("DEL", node, pod)?;
+    say(&node.name, &format!("DEL {}", pod.name));
+    namespaces::remove(&pod.name)
+}
+
+fn called(command: &str, node: &Node, pod: &Pod) -> Result<Vec<u8>> {
+    let Pod { name, namespace: of, .. } = pod;
+    let mut plugin = itself(node);
+    plugin
+        .env("CNI_COMMAND", command)
+        .env("CNI_CONTAINERID", &pod.name)
+        .env("CNI_NETNS", namespace(&pod.name))
+        .env("CNI_IFNAME", "eth0")
+        .env("CNI_PATH", "/opt/cni/bin")
+        .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={of};K8S_POD_NAME={name}"));
+    Namespace::open(&namespace(&node.name))?
+        .run(|| call(&mut plugin, &serde_json::to_vec(&pod.configuration)?))?
+}
+
+fn call(plugin: &mut Command, configuration: &[u8]) -> Result<Vec<u8>> {
     let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut input = child.stdin.take().context("it has a pipe")?;
-    input.write_all(configuration.to_string().as_bytes())?;
+    input.write_all(configuration)?;
     drop(input);
     let output = child.wait_with_output()?;
-    let answer: Value = serde_json::from_slice(&output.stdout).context("the plugin's answer is no JSON")?;
     if !output.status.success() {
-        bail!("the plugin refused: {answer:#}");
+        bail!("the plugin refused: {}", String::from_utf8_lossy(&output.stdout).trim_end());
     }
-    Ok(answer)
+    Ok(output.stdout)
 }
 
 fn name(text: &str) -> Result<InterfaceName> {

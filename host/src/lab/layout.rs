@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The network between the nodes, 192.168.1.0/24.
 const UNDERLAY: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 1, 0), 24);
@@ -44,6 +45,10 @@ pub struct Node {
 pub struct Pod {
     /// "pod1-1": also its network namespace and its container ID.
     pub name: String,
+    /// Of Kubernetes.
+    pub namespace: String,
+    /// What the plugin is called with.
+    pub configuration: Map<String, Value>,
     /// What the plugin gave it; none before its ADD.
     pub address: Option<IpAddr>,
 }
@@ -85,13 +90,33 @@ impl Node {
             name: format!("node{number}"),
             address: Ipv4Addr::new(192, 168, 1, 10 + number),
             pool: Ipv4Net::new(Ipv4Addr::new(10, 244, number, 0), 24).expect("a length below 33"),
-            pods: (1..=pods).map(|p| Pod { name: format!("pod{number}-{p}"), address: None }).collect(),
+            pods: (1..=pods).map(|p| Pod::new(format!("pod{number}-{p}"))).collect(),
         }
     }
 
     /// Its state: what is /run/podwire, /var/lib/podwire and /etc/podwire on a node of one's own.
     pub fn root(&self) -> PathBuf {
         PathBuf::from("/run/podwire-lab").join(&self.name)
+    }
+}
+
+impl Pod {
+    /// In the lab's own network, which leaves everything to the node.
+    fn new(name: String) -> Self {
+        let network = [("cniVersion", "1.1.0"), ("name", "lab"), ("type", "podwire")];
+        let configuration = network.map(|(key, value)| (key.to_owned(), value.into()));
+        Self {
+            name,
+            namespace: "lab".to_owned(),
+            configuration: Map::from_iter(configuration),
+            address: None,
+        }
+    }
+
+    /// In a network of that configuration, or else in the lab's own.
+    pub fn named(namespace: String, name: String, configuration: Option<Map<String, Value>>) -> Self {
+        let pod = Self::new(name);
+        Self { namespace, configuration: configuration.unwrap_or(pod.configuration), ..pod }
     }
 }
 

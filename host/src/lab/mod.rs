@@ -21,7 +21,7 @@ use std::{fs, io};
 use anyhow::{Context as _, Result, bail};
 
 use crate::net::namespace::Namespace;
-use layout::Lab;
+use layout::{Lab, Node, Pod};
 use ping::{Endpoint, Outcome};
 
 /// Builds a lab, and says what it does. If a step fails, or this is killed, nothing is left.
@@ -30,7 +30,7 @@ pub fn up(lab: Lab) -> Result<ExitCode> {
     holder::enter()?;
     let lab = build::build(lab)?;
     println!("\n{}", layout::picture(&lab));
-    println!("  podwire lab ping | exec pod1-1 -- ip address | status | down");
+    println!("  podwire lab ping | exec pod1-1 -- ip address | add NAMESPACE/NAME | status | down");
     building.keep()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -101,6 +101,36 @@ pub fn exec(name: &str, command: &[String]) -> Result<ExitCode> {
     }
     let error = Namespace::open(&namespace(name))?.run(|| command.exec())?;
     Err(error).with_context(|| format!("{program} cannot be run"))
+}
+
+/// Adds pods to a node, each with an ADD.
+pub fn add(to: &str, pods: Vec<Pod>) -> Result<ExitCode> {
+    let mut lab = entered()?;
+    for mut pod in pods {
+        if lab.names().contains(&pod.name.as_str()) {
+            bail!("the lab has a {} already", pod.name);
+        }
+        let nodes: Vec<_> = lab.nodes.iter().map(|node| node.name.clone()).collect();
+        let node = lab.nodes.iter_mut().find(|node| node.name == to);
+        let node =
+            node.with_context(|| format!("the lab has no node {to:?}: it has {}", nodes.join(", ")))?;
+        pod.address = Some(build::add(node, &pod)?.addr());
+        node.pods.push(pod);
+        build::keep(&lab)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes a pod away, with a DEL.
+pub fn delete(name: &str) -> Result<ExitCode> {
+    let mut lab = entered()?;
+    let pods = |node: &Node| node.pods.iter().position(|pod| pod.name == name);
+    let found = lab.nodes.iter_mut().find_map(|node| pods(node).map(|at| (node, at)));
+    let (node, at) = found.with_context(|| format!("the lab has no pod {name:?}"))?;
+    build::delete(node, &node.pods[at])?;
+    node.pods.remove(at);
+    build::keep(&lab)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Draws the lab, and asks each node whether it is as it should be.

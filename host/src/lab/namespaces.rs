@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use rustix::mount::mount_bind;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::thread::UnshareFlags;
 
 /// unshare(2), for flags that do not part the file descriptor table.
@@ -31,4 +31,11 @@ pub(super) fn make(name: &str) -> Result<PathBuf> {
     })
     .with_context(|| format!("network namespace {name}"))?;
     Ok(path)
+}
+
+/// Takes the name away, and with it the namespace if nobody is in it.
+pub(super) fn remove(name: &str) -> Result<()> {
+    let path = Path::new("/run/netns").join(name);
+    unmount(&path, UnmountFlags::DETACH).with_context(|| path.display().to_string())?;
+    std::fs::remove_file(&path).with_context(|| path.display().to_string())
 }

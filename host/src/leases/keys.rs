@@ -111,6 +111,11 @@ pub(super) fn block(block: IpNet) -> Vec<u8> {
     key
 }
 
+/// The highest address that was handed out, of the family of this one.
+pub(super) fn highest(address: IpAddr) -> [u8; 2] {
+    [b'h', if address.is_ipv4() { 4 } else { 6 }]
+}
+
 /// An address as a value.
 pub(super) fn plain(address: IpAddr) -> Vec<u8> {
     let mut value = Vec::new();

@@ -24,6 +24,7 @@
 //! | --- | --- |
 //! | `a` address | `h`, 8 zeros, the [`Holder`] as JSON: held; or `r`, until when, its last holder: rests; or `g`, for how many attachments: gateway, or carried by a bridge |
 //! | `b` network address, length | the address handed out last in this block |
+//! | `h` family | the highest address that was ever handed out |
 //! | `i` interface name on the node | the attachment that uses it |
 //! | `r` until when, address | empty: the resting addresses, those first that are free again first |
 //! | `s` | the sequence number given last |

@@ -63,6 +63,18 @@ impl Transaction {
         self.rows().attachments()
     }
 
+    /// Those of the addresses that nobody on this node had before, since it booted. Not all of them, if they are not
+    /// handed out in their order: what is remembered is the highest one.
+    pub fn never_held(&self, addresses: impl Iterator<Item = IpAddr>) -> Result<Vec<IpAddr>, Error> {
+        let mut never_held = Vec::new();
+        for address in addresses {
+            if self.highest(address)?.is_none_or(|highest| highest < address) {
+                never_held.push(address);
+            }
+        }
+        Ok(never_held)
+    }
+
     /// The number that was given last; 0 if none was.
     pub fn last_sequence(&self) -> Result<Sequence, Error> {
         let Some(value) = self.rows().get(keys::SEQUENCE)? else { return Ok(Sequence(0)) };
@@ -156,11 +168,12 @@ impl Transaction {
         keys::to_attachment(key).ok_or_else(unreadable).map(Some)
     }
 
-    /// Writes what [`Self::strike`] takes away, and what stays: which address was the last.
+    /// Writes what [`Self::strike`] takes away, and what stays: which address was the last, and which the highest.
     fn record(&mut self, intent: &Intent) -> Result<(), Error> {
         let held = State::Held.write(&self.to_json(&intent.holder())?);
         for address in intent.addresses() {
             self.put(&keys::address(address), &held)?;
+            self.remember_highest(address)?;
         }
         for gateway in intent.gateways() {
             let named = State::Gateway(self.names_of(gateway)? + 1);
@@ -202,6 +215,19 @@ impl Transaction {
             Some(Entry { state: State::Gateway(count), .. }) => count,
             _ => 0,
         })
+    }
+
+    fn highest(&self, address: IpAddr) -> Result<Option<IpAddr>, Error> {
+        let Some(value) = self.rows().get(&keys::highest(address))? else { return Ok(None) };
+        let unreadable = || self.environment.damaged("the highest address");
+        keys::from_plain(value).ok_or_else(unreadable).map(Some)
+    }
+
+    fn remember_highest(&mut self, address: IpAddr) -> Result<(), Error> {
+        match self.highest(address)? {
+            Some(highest) if highest >= address => Ok(()),
+            _ => self.put(&keys::highest(address), &keys::plain(address)),
+        }
     }
 
     fn remember_last(&mut self, intent: &Intent) -> Result<(), Error> {

@@ -17,8 +17,8 @@ use super::sys;
 
 /// Announces those addresses of a pod that somebody may remember with another hardware address. Whoever does not
 /// hear of it finds out by asking, some seconds later: that it could not be said is no failure.
-pub(super) fn send(bridge: u32, plan: &Checked) {
-    for address in newly_paired(plan) {
+pub(super) fn send(bridge: u32, plan: &Checked, never_held: &[IpAddr]) {
+    for address in newly_paired(plan).filter(|address| !never_held.contains(address)) {
         let _ = match address {
             IpAddr::V4(address) => sys::send_frame(bridge, &arp(plan.mac, address)),
             // One that is being asked for on the link may turn out to be somebody else's.

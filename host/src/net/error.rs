@@ -100,6 +100,12 @@ pub enum Error {
         "bridge {0} was not made by podwire; name another, or hand it over: `ip link set dev {0} alias {ALIAS}`"
     )]
     ForeignBridge(InterfaceName),
+    /// The node's interface in a VLAN cannot have its name.
+    #[error(
+        "{0} shall be the gateway of a VLAN (`vlan` with `isGateway`), but is no veth, or podwire did not make it; \
+         rename it, or hand it over: `ip link set dev {0} alias {ALIAS}`"
+    )]
+    VlanGatewayTaken(String),
     /// Without it, nobody would reach the node.
     #[error(
         "bridge {bridge} has {address}, an address of the node itself, which would give way to the pods' gateway \

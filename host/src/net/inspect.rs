@@ -12,7 +12,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 
 use crate::names::{InterfaceName, MacAddress};
-use crate::plan::derived::{bridge_mac, is_in_the_way, is_podwires, routed_addresses};
+use crate::plan::derived::{VlanGateway, bridge_mac, divided, is_in_the_way, is_podwires, routed_addresses};
 use crate::plan::{Bridge, Checked, PortVlans, Wiring, marks};
 
 use super::link::{self, Link};
@@ -72,7 +72,12 @@ pub fn inspect(pod: &Namespace, plan: &Checked) -> Result<Vec<Difference>, Error
                 let port = &near.link;
                 report.vlans(vlans, bridge, port, &Memberships::of(&mut host, port.index, vlans)?);
             }
+            let (bridge, gateway) = &divided(bridge, vlans.as_ref());
+            let index = found.as_ref().map(|(bridge, _)| bridge.index);
             report.bridge(bridge, found, &near.link, (*hairpin, *isolated));
+            if let Some(gateway) = gateway {
+                report.gateway(gateway, index, &mut host)?;
+            }
         }
         Wiring::Routed => report.routed(&near, plan),
     }
@@ -226,12 +231,7 @@ impl Report {
             let expected = format!("{}, or another of podwire's", bridge_mac(plan));
             self.differs(format!("hardware address of {name}"), expected, bridge.hardware_address());
         }
-        for planned in &plan.addresses {
-            self.address(*planned, &addresses, &name);
-        }
-        for other in addresses.iter().filter(|found| is_in_the_way(plan, &found.prefix)) {
-            self.differs(format!("address {} of {name}", other.prefix), "none", "present");
-        }
+        self.carried(plan, &addresses, &name);
         if port.master != Some(bridge.index) {
             let found = port.master.map_or("none".to_owned(), |index| format!("interface number {index}"));
             self.differs(format!("bridge of host interface {}", port.name), &plan.name, found);
@@ -242,6 +242,37 @@ impl Report {
         {
             self.compare(format!("{option} of host interface {}", port.name), on(planned), on(found));
         }
+    }
+
+    /// What a bridge, or a gateway in its place, has of the plan's addresses.
+    fn carried(&mut self, plan: &Bridge, found: &[address::Found], name: &str) {
+        for planned in &plan.addresses {
+            self.address(*planned, found, name);
+        }
+        for other in found.iter().filter(|found| is_in_the_way(plan, &found.prefix)) {
+            self.differs(format!("address {} of {name}", other.prefix), "none", "present");
+        }
+    }
+
+    fn gateway(&mut self, plan: &VlanGateway, bridge: Option<u32>, host: &mut Socket) -> Result<(), Error> {
+        let name = format!("interface {}", plan.interface.name);
+        let Some((link, addresses)) = read_bridge(host, &plan.interface)? else {
+            self.missing(name);
+            return Ok(());
+        };
+        self.compare(format!("state of {name}"), state(true), state(link.up));
+        self.carried(&plan.interface, &addresses, &name);
+        let Some(port) = link::find(host, &plan.port)? else { return Ok(()) };
+        if port.master != bridge || !port.up {
+            self.differs(
+                format!("interface {}", port.name),
+                "a port of the bridge, and up",
+                "something else",
+            );
+        }
+        let found = Memberships::of(host, port.index, &plan.vlans)?;
+        self.compare(format!("VLANs of interface {}", port.name), Memberships::planned(&plan.vlans), found);
+        Ok(())
     }
 
     fn vlans(&mut self, plan: &PortVlans, bridge: &Link, port: &Link, found: &Memberships) {

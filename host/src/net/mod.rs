@@ -48,7 +48,7 @@ pub use impairment::impairment;
 pub use imported::{inspect_imported, take_away};
 pub use inspect::{Difference, inspect};
 pub use unwiring::{Unwiring, unwire};
-pub use wiring::{Wired, WiredBridge, wire};
+pub use wiring::{Wired, WiredBridge, announce, wire};
 
 /// What podwire uses where nothing else is said: what the kernel gives a veth (`ETH_DATA_LEN`).
 pub const DEFAULT_MTU: u32 = 1500;

@@ -11,10 +11,9 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netdevice::name_to_index;
-use rustix::net::sockopt::set_socket_recv_buffer_size_force;
+use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size_force, set_socket_timeout};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{netlink, recv, send, socket_with};
 
@@ -247,14 +246,21 @@ impl Socket {
         Ok(sequence)
     }
 
-    /// Listens until a message is what is waited for. None if that did not come in time, or a message was lost.
+    /// Listens until a message is what is waited for. None if that did not come in time, or a message was lost. From
+    /// then on no answer is waited for any longer than this one could be.
     pub(super) fn hear<T>(
         &mut self,
         until: Instant,
         wanted: impl Fn(&Frame<'_>) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        while self.is_readable_before(until)? {
-            // Too many have come at once, or one that is too long.
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let failed = |errno| Error::Socket { action: "wait for an answer no longer than allowed", errno };
+        set_socket_timeout(&self.file, Timeout::Recv, Some(left)).map_err(failed)?;
+        while Instant::now() < until {
+            // None has come, too many at once, or one that is too long.
             if self.receive().is_err() {
                 return Ok(None);
             }
@@ -263,16 +269,6 @@ impl Socket {
             }
         }
         Ok(None)
-    }
-
-    fn is_readable_before(&self, deadline: Instant) -> Result<bool, Error> {
-        let failed = |errno| Error::Socket { action: "wait for an answer", errno };
-        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()));
-        let mut sockets = [PollFd::new(&self.file, PollFlags::IN)];
-        match poll(&mut sockets, left.ok().as_ref()) {
-            Err(Errno::INTR) => self.is_readable_before(deadline),
-            ready => ready.map(|ready| ready > 0).map_err(failed),
-        }
     }
 
     /// Returns the first sequence number.

@@ -11,11 +11,13 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::names::InterfaceName;
 use crate::plan::Checked;
+use crate::plan::derived::node_interface;
 
-use super::link::{self, Link};
+use super::link::{self, Interface, Link};
 use super::socket::{Request, Socket};
-use super::{Error, rules, shaping};
+use super::{Error, neighbour, rules, shaping};
 
 /// How long the removal may be unheard before it is asked for once more, and waited for: something killed the
 /// child, or it gets no time to run. Later than that it does not begin.
@@ -27,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Unwiring {
     removals: Vec<Removal>,
     rules: Result<(), Error>,
+    /// Where the node may remember the pod, unless that went with the link.
+    met_at: Option<InterfaceName>,
     addresses: Vec<IpAddr>,
 }
 
@@ -58,15 +62,32 @@ pub fn unwire(plan: &Checked) -> Result<Unwiring, Error> {
     }
     let addresses = plan.addresses.iter().map(|address| address.prefix.addr()).collect();
     // Needs no link, and the kernel is busy with it.
-    Ok(Unwiring { removals, rules: rules::remove(plan), addresses })
+    Ok(Unwiring { removals, rules: rules::remove(plan), met_at: node_interface(plan), addresses })
 }
 
 impl Unwiring {
-    /// Waits until the link is gone: nobody finds it, and nothing answers for its addresses. Goes on through
-    /// failures, and returns the first.
+    /// Waits until the link is gone: nobody finds it, nothing answers for its addresses, and the node has forgotten
+    /// who did. Goes on through failures, and returns the first.
     pub fn finish(self) -> Result<(), Error> {
-        let gone: Vec<_> = self.removals.into_iter().map(Removal::finish).collect();
-        gone.into_iter().chain([self.rules, rules::forget(&self.addresses)]).collect()
+        let Self { removals, rules, met_at, addresses } = self;
+        let mut heard_by = None;
+        let finish = |removal: Removal| removal.finish().map(|socket| heard_by = Some(socket));
+        let gone: Vec<_> = removals.into_iter().map(finish).collect();
+        let neighbours = met_at.map_or(Ok(()), |name| forget(heard_by, &name, &addresses));
+        gone.into_iter().chain([rules, rules::forget(&addresses), neighbours]).collect()
+    }
+}
+
+/// By the socket that heard of the link's end, if there is one; it may lose an answer among all it hears, and then
+/// another has to ask again.
+fn forget(heard_by: Option<Socket>, met_at: &InterfaceName, addresses: &[IpAddr]) -> Result<(), Error> {
+    let forget = |mut socket: Socket| match socket.index_of(met_at.as_str())? {
+        Some(index) => neighbour::forget(&mut socket, Interface { index, name: met_at.as_str() }, addresses),
+        None => Ok(()),
+    };
+    match heard_by.map(forget) {
+        Some(Ok(())) => Ok(()),
+        _ => forget(Socket::route()?),
     }
 }
 
@@ -82,9 +103,15 @@ impl Removal {
         Ok(Some(Self { socket, index: found.index, request, until, sequence }))
     }
 
-    fn finish(mut self) -> Result<(), Error> {
+    /// Returns the socket that heard that the link is gone.
+    fn finish(mut self) -> Result<Socket, Error> {
+        if self.is_heard()? {
+            return Ok(self.socket);
+        }
         // Once more, by a socket that hears of nothing else: on one that is full, the answer would be lost.
-        if self.is_heard()? { Ok(()) } else { Socket::route()?.apply(&[self.request]) }
+        let mut socket = Socket::route()?;
+        socket.apply(&[self.request])?;
+        Ok(socket)
     }
 
     /// False if the child is not heard, or was refused: what is the matter, one more request will tell.

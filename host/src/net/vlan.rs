@@ -11,15 +11,12 @@ use netlink_packet_route::link::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
-use crate::plan::PortVlans;
+use crate::plan::{DEFAULT_VLAN as DEFAULT, PortVlans};
 
 use super::Error;
 use super::frame::attribute;
 use super::link::{IFLA_AF_SPEC, Interface, LINK_HEADER};
 use super::socket::{Request, Socket};
-
-/// The VLAN into which the kernel puts every port.
-const DEFAULT: u16 = 1;
 
 /// Puts a port into VLANs: first out of the kernel's, then into the tagged ones, and last into the native one,
 /// which may lie among those.

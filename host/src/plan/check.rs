@@ -10,11 +10,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
+use super::derived::vlan_gateway_names;
 use super::limits;
 use super::wishes::Wishes;
 use super::{
-    AddPlan, AddRequest, Address, Bridge, Checked, Dns, Masquerade, NextHop, Node, NodePlan, NodeRequest,
-    NodeRoute, PortVlans, Route, Traffic, Wiring,
+    AddPlan, AddRequest, Address, Bridge, Checked, DEFAULT_VLAN, Dns, Masquerade, NextHop, Node, NodePlan,
+    NodeRequest, NodeRoute, PortVlans, Route, Traffic, Wiring,
 };
 use crate::names::{AttachmentId, InterfaceName, MacAddress};
 
@@ -25,7 +26,7 @@ pub(crate) const OUTSIDE_POOLS: &str = "it must lie in one of the node's pools";
 pub(crate) const OUTSIDE_RANGES: &str = "it lies in none of the ranges of the network configuration's `ipam`";
 
 /// A rule that a plan breaks.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[error("{field} is {value}, but {rule}")]
 pub struct Violation {
     /// Where in the plan, such as `addresses[0].prefix`.
@@ -178,6 +179,7 @@ fn wiring(request: &AddRequest, wiring: Wiring<String>) -> Outcome<Wiring> {
     }
     if let Some(vlans) = &vlans {
         port_vlans(vlans)?;
+        room_for_gateway(&bridge, vlans.native)?;
     }
     Ok(Wiring::Bridge { bridge, hairpin, isolated, vlans })
 }
@@ -192,6 +194,17 @@ fn port_vlans(vlans: &PortVlans) -> Outcome {
         if first > last {
             return Err(violation(field, format!("{first} to {last}"), "a range begins with its least"));
         }
+    }
+    Ok(())
+}
+
+/// What carries the bridge's addresses in a VLAN of its own is called after both.
+fn room_for_gateway(bridge: &Bridge, vlan: u16) -> Outcome {
+    let needs_one = vlan != DEFAULT_VLAN && !bridge.addresses.is_empty();
+    if needs_one && vlan_gateway_names(&bridge.name, vlan).is_none() {
+        let rule =
+            format!("with addresses in VLAN {vlan}, \"{}.{vlan}\" must be 15 bytes at most", bridge.name);
+        return Err(violation("wiring.bridge.name", &bridge.name, rule));
     }
     Ok(())
 }

@@ -361,6 +361,24 @@ fn vlans_have_numbers_and_ranges_an_order() {
 }
 
 #[test]
+fn a_gateway_of_a_vlan_needs_room_in_the_bridges_name() {
+    let long = |native, addresses: &[&str]| {
+        let addresses: Vec<_> = addresses.iter().map(|prefix| net(prefix)).collect();
+        move |plan: &mut AddPlan| {
+            in_vlans(native, &[])(plan);
+            let bridge = bridge_of(plan);
+            (bridge.name, bridge.addresses) = ("bridge-0123".into(), addresses);
+        }
+    };
+    assert_eq!(refused(long(4094, &["10.244.1.1/24"])), "wiring.bridge.name");
+    for (native, addresses) in [(409, &["10.244.1.1/24"][..]), (1, &["10.244.1.1/24"]), (4094, &[])] {
+        let mut plan = lecture();
+        long(native, addresses)(&mut plan);
+        assert!(add(&request(), plan).is_ok(), "{native} {addresses:?}");
+    }
+}
+
+#[test]
 fn a_promiscuous_bridge_turns_no_frames_back() {
     assert_eq!(refused(|p| bridge_of(p).promiscuous = true), "wiring.hairpin");
     let mut plan = lecture();

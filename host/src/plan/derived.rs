@@ -6,8 +6,60 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::{IpNet, Ipv6Net};
 use sha2::{Digest as _, Sha256};
 
-use super::{Bridge, Checked, Wiring};
-use crate::names::MacAddress;
+use super::{Bridge, Checked, DEFAULT_VLAN, PortVlans, Wiring};
+use crate::names::{InterfaceName, MacAddress};
+
+/// The node's own interface in a VLAN of a bridge: one end of a veth whose other end is a port of the bridge in that
+/// VLAN. Like a bridge it is the node's, and stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VlanGateway {
+    /// It carries what the plan gives the bridge.
+    pub interface: Bridge,
+    /// The other end.
+    pub port: InterfaceName,
+    /// Of the other end: one is given so that nobody draws one.
+    pub port_mac: MacAddress,
+    /// The only VLAN of that port.
+    pub vlans: PortVlans,
+}
+
+/// What carries a bridge's addresses, if the bridge cannot: pods outside of its own VLAN would not reach it.
+pub fn vlan_gateway(bridge: &Bridge, vlans: Option<&PortVlans>) -> Option<VlanGateway> {
+    let native = vlans?.native;
+    if native == DEFAULT_VLAN || bridge.addresses.is_empty() {
+        return None;
+    }
+    let [name, port] = vlan_gateway_names(&bridge.name, native)?;
+    let interface = Bridge { name, promiscuous: false, ..bridge.clone() };
+    let mut port_mac = bridge_mac(&interface);
+    // As the nodes' ends of pods have it.
+    port_mac.0[0] = 0x0e;
+    let vlans = PortVlans { native, tagged: Vec::new(), keep_default: false };
+    Some(VlanGateway { interface, port, port_mac, vlans })
+}
+
+/// What such an interface and its port are called; none if the bridge's name leaves no room for the VLAN's number.
+pub(super) fn vlan_gateway_names(bridge: &InterfaceName, vlan: u16) -> Option<[InterfaceName; 2]> {
+    Some([format!("{bridge}.{vlan}").parse().ok()?, format!("{bridge}-{vlan}").parse().ok()?])
+}
+
+/// The bridge itself, and what carries its addresses in its place.
+pub fn divided(bridge: &Bridge, vlans: Option<&PortVlans>) -> (Bridge, Option<VlanGateway>) {
+    match vlan_gateway(bridge, vlans) {
+        Some(gateway) => {
+            let plain = Bridge { addresses: Vec::new(), exclusive: false, ..bridge.clone() };
+            (plain, Some(gateway))
+        }
+        None => (bridge.clone(), None),
+    }
+}
+
+/// The interface by which the node reaches the pods of a plan with a bridge.
+pub fn node_interface(plan: &Checked) -> Option<InterfaceName> {
+    let Wiring::Bridge { bridge, vlans, .. } = &plan.wiring else { return None };
+    let gateway = vlan_gateway(bridge, vlans.as_ref());
+    Some(gateway.map_or_else(|| bridge.name.clone(), |gateway| gateway.interface.name))
+}
 
 /// A bridge's hardware address: the same whenever and by whomever the bridge is made, for pods keep it in
 /// their neighbour tables.

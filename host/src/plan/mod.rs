@@ -46,7 +46,7 @@ pub struct Peer {
 }
 
 /// What the runtime said of the pod.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// Its Kubernetes namespace.
     pub namespace: String,
@@ -55,6 +55,7 @@ pub struct Pod {
     /// Its UID; empty if unknown.
     pub uid: String,
     /// Its annotations, sorted by key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub annotations: Vec<(String, String)>,
 }
 
@@ -90,20 +91,27 @@ pub struct AddRequest {
     /// This node.
     pub node: Node,
     /// Addresses that somebody asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requested_addresses: Vec<IpNet>,
     /// A hardware address that somebody asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_mac: Option<MacAddress>,
     /// Where the addresses shall come from, one of each set; none: from the node's pools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range_sets: Option<Vec<Vec<AddressRange>>>,
     /// Routes that the network configuration asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requested_routes: Vec<Route>,
     /// The policy's own configuration, JSON text.
     pub config: String,
     /// A bridge that the operator named for this network: podwire may use it, whoever made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operators_bridge: Option<InterfaceName>,
     /// Ports of the node that shall lead to the pod. No policy is asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port_mappings: Vec<PortMapping>,
     /// How much the pod may receive and send. No policy is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<Bandwidth>,
 }
 
@@ -113,19 +121,22 @@ pub struct Route {
     /// A block; 0.0.0.0/0 and ::/0 are the default routes.
     pub destination: IpNet,
     /// The next hop; none means on the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<IpAddr>,
     /// In bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// Less is preferred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<u32>,
     /// In bytes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advmss: Option<u32>,
     /// None: the main table.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<u32>,
     /// `rtm_scope`; none: the link's without a next hop, else universal.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<u8>,
 }
 
@@ -142,6 +153,7 @@ pub struct Address {
     /// The address with its link's prefix length.
     pub prefix: IpNet,
     /// Reported in the CNI result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
 }
 
@@ -150,21 +162,23 @@ pub struct Address {
 pub struct Bridge<Name = InterfaceName> {
     /// Its interface name.
     pub name: Name,
-    /// What the bridge itself carries.
+    /// What the bridge itself carries; where a port's native VLAN is another than the bridge's, the node's interface
+    /// in that VLAN.
     pub addresses: Vec<IpNet>,
     /// In bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// Takes in frames for whatever hardware address.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub promiscuous: bool,
     /// Loses other addresses that stand in the way of these.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exclusive: bool,
     /// The node's own addresses, which an exclusive bridge never loses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<IpAddr>,
     /// The operator named it for this network: podwire may use it, whoever made it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub operators: bool,
 }
 
@@ -175,6 +189,9 @@ impl<Name> Bridge<Name> {
         Self { name, addresses, mtu: None, promiscuous, exclusive, kept: Vec::new(), operators }
     }
 }
+
+/// The VLAN into which the kernel puts a bridge and each of its ports.
+pub const DEFAULT_VLAN: u16 = 1;
 
 /// The VLANs of a bridge's port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,7 +217,7 @@ pub enum Wiring<Name = InterfaceName> {
         /// Whether the port is kept apart from other isolated ports.
         isolated: bool,
         /// None: as the bridge has it.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         vlans: Option<PortVlans>,
     },
     /// Point to point, with a route on the node to each of the container's addresses.
@@ -274,19 +291,22 @@ pub struct Checked {
     /// Of the node's end.
     pub host_mac: MacAddress,
     /// Of both ends, in bytes; none: as the bridge has it, or 1,500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// For the container's resolver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,
     /// Paths below /proc/sys and values, for the container's network namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sysctls: Vec<(String, String)>,
     /// What the node does with the pod's packets. Absent from the records of earlier versions.
     #[serde(default)]
     pub traffic: Traffic,
     /// Whether the kernel asks the link before it uses an IPv6 address.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub duplicate_address_detection: bool,
     /// Whether the container's interface is left down.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interface_down: bool,
 }
 

@@ -12,13 +12,16 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::derived::{bridge_addresses, bridge_mac, forwarded, has_ipv6, newly_paired, routed_addresses};
+use super::derived::{
+    VlanGateway, bridge_addresses, bridge_mac, divided, forwarded, has_ipv6, newly_paired, routed_addresses,
+    vlan_gateway,
+};
 use super::marks::{ALIAS, GROUP, PROTOCOL};
 use super::{
     Address, Bridge, Checked, Dns, Masquerade, NextHop, NodePlan, NodeRoute, PortVlans, Rate, Route, Traffic,
     Wiring,
 };
-use crate::names::InterfaceName;
+use crate::names::{InterfaceName, MacAddress};
 
 /// The script of one ADD. Its argument is the pod's network namespace, by its name below /run/netns.
 pub fn add(plan: &Checked) -> String {
@@ -27,14 +30,24 @@ pub fn add(plan: &Checked) -> String {
     script.note("the node");
     script.forwarding(forwarded(plan));
     if let Wiring::Bridge { bridge, vlans, .. } = &plan.wiring {
-        script.bridge(bridge);
+        let (plain, gateway) = &divided(bridge, vlans.as_ref());
+        script.bridge(plain);
         if vlans.is_some() {
             script.line(format_args!("ip link set dev {} type bridge vlan_filtering 1", name(&bridge.name)));
         }
-        script.neighbours(&bridge.name, plan);
+        if gateway.is_none() {
+            script.neighbours(&bridge.name, plan);
+        }
     }
     script.note("the veth, its peer made directly in the pod");
     script.veth(plan);
+    if let Wiring::Bridge { bridge, vlans, .. } = &plan.wiring
+        && let Some(gateway) = vlan_gateway(bridge, vlans.as_ref())
+    {
+        script.note("the node's interface in the pod's VLAN");
+        script.gateway(&gateway, bridge);
+        script.neighbours(&gateway.interface.name, plan);
+    }
     script.note("the pod");
     script.pod(plan);
     if plan.wiring == Wiring::Routed {
@@ -99,6 +112,29 @@ impl Script {
         self.line(format_args!("    ip link add name {name} address {mac} group {GROUP} type bridge"));
         self.line(format_args!("    ip link set dev {name} alias {ALIAS} addrgenmode none"));
         self.line(format_args!("}}"));
+        self.carry(bridge, mac);
+    }
+
+    /// The node's interface in a VLAN, and its port of the bridge.
+    fn gateway(&mut self, gateway: &VlanGateway, bridge: &Bridge) {
+        let (planned, port, bridge) = (&gateway.interface, name(&gateway.port), name(&bridge.name));
+        let (name, mac, port_mac) = (name(&planned.name), bridge_mac(planned), gateway.port_mac);
+        self.line(format_args!("ip link show dev {name} >/dev/null 2>&1 || {{"));
+        self.line(format_args!(
+            "    ip link add name {port} {ONE_QUEUE} address {port_mac} group {GROUP} type veth \\"
+        ));
+        self.line(format_args!("        peer name {name} {ONE_QUEUE} address {mac} group {GROUP}"));
+        self.line(format_args!("    ip link set dev {name} alias {ALIAS} addrgenmode none"));
+        self.line(format_args!("    ip link set dev {port} master {bridge} addrgenmode none"));
+        self.vlans(&port, &gateway.vlans);
+        self.line(format_args!("    ip link set dev {port} up"));
+        self.line(format_args!("}}"));
+        self.carry(planned, mac);
+    }
+
+    /// What a bridge, or a gateway in its place, has beside its name.
+    fn carry(&mut self, bridge: &Bridge, mac: MacAddress) {
+        let name = word(bridge.name.as_str());
         if has_ipv6(&bridge.addresses) {
             self.enable_ipv6("", &bridge.name);
         }

@@ -48,13 +48,13 @@ fn what_a_plan_may_ask_for_besides_is_a_command_each() {
     let script = add(&crate::plan::check::add(&request(), asked).expect("keeps every rule"));
     for expected in [
         "ip link set dev cni0 promisc on up\n\
-         ip -4 -o address show dev cni0 | grep -o 'inet [^ ]*' | grep -vxF -e 'inet 10.244.1.1/24' | \
+         ip link set dev cni0 type bridge vlan_filtering 1\n",
+        "ip -4 -o address show dev cni0.100 | grep -o 'inet [^ ]*' | grep -vxF -e 'inet 10.244.1.1/24' | \
              grep -vF -e ' 192.168.1.11/' |\n    \
-             while read -r _ other; do ip address del \"$other\" dev cni0; done\n\
-         ip -6 -o address show dev cni0 to fd00:1::/64 scope global | grep -o 'inet6 [^ ]*' | \
+             while read -r _ other; do ip address del \"$other\" dev cni0.100; done\n\
+         ip -6 -o address show dev cni0.100 to fd00:1::/64 scope global | grep -o 'inet6 [^ ]*' | \
              grep -vxF -e 'inet6 fd00:1::1/64' | grep -vF -e ' fd01::11/' |\n",
-        "ip link set dev cni0 type bridge vlan_filtering 1\n\
-         ip neighbour change 10.244.1.2 lladdr 02:00:00:00:00:07 dev cni0 nud stale 2>/dev/null || true\n",
+        "ip neighbour change 10.244.1.2 lladdr 02:00:00:00:00:07 dev cni0.100 nud stale 2>/dev/null || true\n",
         " master cni0\n\
          bridge vlan delete vid 1 dev pw538f587a2365\n\
          bridge vlan add vid 10-20 dev pw538f587a2365\n\

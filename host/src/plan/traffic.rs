@@ -12,12 +12,15 @@ use serde::{Deserialize, Serialize};
 pub struct Traffic {
     /// Packets from the pod leave with the node's own address, but for those to these blocks and to
     /// multicast groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub masquerade: Option<Masquerade>,
     /// What the pod must not pretend.
     pub spoof_check: SpoofCheck,
     /// Ports of the node that lead to the pod.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub port_mappings: Vec<PortMapping>,
     /// How much the pod may receive and send.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<Bandwidth>,
 }
 

@@ -10,6 +10,18 @@ use super::instance::Policy;
 use super::settings;
 use crate::state;
 
+/// Machine code that this process made.
+#[cfg(feature = "compiler")]
+pub struct MachineCode(Vec<u8>);
+
+#[cfg(feature = "compiler")]
+impl MachineCode {
+    /// In bytes.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// wasmtime with podwire's settings. One is enough for a process.
 pub struct Engine(wasmtime::Engine);
 
@@ -31,12 +43,26 @@ impl Engine {
         self.0.precompile_component(component).map_err(|error| Error::Compile(reason(&error)))
     }
 
+    /// The same, to be loaded by this process.
+    #[cfg(feature = "compiler")]
+    pub fn machine_code(&self, component: &[u8]) -> Result<MachineCode, Error> {
+        self.compile(component).map(MachineCode)
+    }
+
+    /// Loads what this process made, from memory.
+    #[cfg(feature = "compiler")]
+    pub fn load_machine_code(&self, code: &MachineCode, label: impl Into<Label>) -> Result<Policy, Error> {
+        // SAFETY: `machine_code` alone makes such a value, of what `compile` made, and nobody can change it.
+        let loaded = unsafe { Component::deserialize(&self.0, &code.0) };
+        loaded.map(|code| Policy::new(code, None, label)).map_err(|error| Error::Compile(reason(&error)))
+    }
+
     /// Compiles a component and keeps the code in memory.
     #[cfg(feature = "compiler")]
     pub fn load_component(&self, component: &[u8], label: impl Into<Label>) -> Result<Policy, Error> {
         super::inspect(component)?.check()?;
         let compiled = Component::from_binary(&self.0, component);
-        compiled.map(|code| Policy::new(code, label)).map_err(|error| Error::Compile(reason(&error)))
+        compiled.map(|code| Policy::new(code, None, label)).map_err(|error| Error::Compile(reason(&error)))
     }
 
     /// Maps compiled code, after checking that nobody but root could have written it.
@@ -50,7 +76,7 @@ impl Engine {
         // directory above it; it is replaced by renaming, never changed in place, so the mapping stays as it is.
         let loaded = unsafe { Component::deserialize_file(&self.0, path) };
         loaded
-            .map(|code| Policy::new(code, label))
+            .map(|code| Policy::new(code, Some(path.to_owned()), label))
             .map_err(|error| Error::Stale { path: path.to_owned(), reason: reason(&error) })
     }
 }

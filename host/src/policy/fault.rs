@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::{Trap, WasmBacktrace};
 
 use super::limits;
@@ -73,7 +74,7 @@ impl Error {
 }
 
 /// How a policy failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum Fault {
     /// [`limits::FUEL`]
     #[error("it used up its {} units of fuel: it loops, or does too much work", grouped(limits::FUEL))]
@@ -102,8 +103,14 @@ pub enum Fault {
     /// A question about leases that cannot be asked.
     #[error("it called the host with an argument that breaks a rule: {0}")]
     Argument(Violation),
+    /// A function of WASI that nothing stands in for.
+    #[error(
+        "it called {0}: a policy has no files, no network and no other programs, and cannot end by itself"
+    )]
+    NoStandIn(String),
     /// The leases could not be read, or too many of them.
     #[error("{0}")]
+    #[serde(skip)]
     Leases(leases::Error),
     /// A trap: a panic, an access out of bounds, a division by zero.
     #[error("{0}")]
@@ -111,10 +118,13 @@ pub enum Fault {
     /// Against the rules of the component model, such as a string that is not UTF-8.
     #[error("it does not keep to the component model: {0}")]
     Malformed(String),
+    /// The process of its own in which it runs.
+    #[error("its process: {0}")]
+    Process(String),
 }
 
 /// What is known of a trap.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Trapped {
     what: String,
     /// Function names of the policy, the innermost first.
@@ -161,6 +171,27 @@ impl Fault {
             }),
             None if error.root_cause().to_string().contains(PASSED_TOO_MUCH) => Self::PassedBytes,
             None => Self::Malformed(reason(error)),
+        }
+    }
+}
+
+impl Fault {
+    /// As podwire would have written it: it comes from a process that somebody else may have taken over.
+    pub(super) fn cleaned(self) -> Self {
+        let clean = |text: String| clean(&text, REASON);
+        match self {
+            Self::Trap(Trapped { what, within, last_note }) => Self::Trap(Trapped {
+                what: clean(what),
+                within: within.into_iter().take(FUNCTIONS).map(clean).collect(),
+                last_note: last_note.map(clean),
+            }),
+            Self::Argument(Violation { field, value, rule }) => {
+                Self::Argument(Violation { field: clean(field), value: clean(value), rule: clean(rule) })
+            }
+            Self::NoStandIn(what) => Self::NoStandIn(clean(what)),
+            Self::Malformed(why) => Self::Malformed(clean(why)),
+            Self::Process(why) => Self::Process(clean(why)),
+            others => others,
         }
     }
 }

@@ -1,20 +1,23 @@
 //! What a policy reaches of the host while it is asked: the leases and the log, counted.
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{HasSelf, Linker, WasmStr};
 
 use super::answer::{self, Field};
 use super::bindings::podwire::policy::{leases as wit_leases, log as wit_log, types as wit};
 use super::fault::Fault;
+use super::question::Question;
 use super::quota::Quota;
+use super::standin::{Seed, StandIns};
 use super::text::clean;
 use super::{limits, request};
 use crate::leases::{self, Steps, View};
 use crate::plan::check::Violation;
 
 /// How much a policy's note matters, as the policy says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Level {
     /// For the policy's author.
     Debug,
@@ -27,12 +30,19 @@ pub enum Level {
 }
 
 /// One line that a policy logged: short, and without control characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// How much it matters.
     pub level: Level,
     /// The line.
     pub text: String,
+}
+
+impl Note {
+    /// As podwire would have written it: it comes from a process that somebody else may have taken over.
+    pub(super) fn cleaned(self) -> Self {
+        Self { text: clean(&self.text, limits::LOG_BYTES), ..self }
+    }
 }
 
 impl std::fmt::Display for Note {
@@ -57,6 +67,8 @@ pub(super) struct Host<V> {
     /// What is left of [`limits::LOG_BYTES`].
     log_room: usize,
     quota: Quota,
+    /// Only of a policy that imports WASI.
+    stand_ins: Option<StandIns>,
     /// Why the host ended the call: wasmtime's error only says that it did.
     fault: Option<Fault>,
 }
@@ -70,8 +82,19 @@ impl<V: View> Host<V> {
             notes: Vec::new(),
             log_room: limits::LOG_BYTES,
             quota: Quota::default(),
+            stand_ins: None,
             fault: None,
         }
+    }
+
+    /// From here on there are stand-ins for WASI.
+    pub(super) fn stand_in(&mut self) {
+        self.stand_ins = Some(StandIns::new(Seed::of("start", &[])));
+    }
+
+    /// For the stand-ins themselves.
+    pub(super) fn stand_ins(&mut self) -> &mut StandIns {
+        self.stand_ins.get_or_insert_with(|| StandIns::new(Seed::of("start", &[])))
     }
 
     /// For wasmtime to ask before memory or a table grows.
@@ -80,7 +103,10 @@ impl<V: View> Host<V> {
     }
 
     /// Before each call of the policy.
-    pub(super) fn begin(&mut self, view: Option<V>) {
+    pub(super) fn begin(&mut self, question: &Question, view: Option<V>) {
+        if let Some(stand_ins) = &mut self.stand_ins {
+            *stand_ins = StandIns::new(Seed::of(question.call(), &question.facts()));
+        }
         self.view = view;
         self.steps = Steps(limits::LEASE_STEPS);
         self.calls = 0;
@@ -91,6 +117,9 @@ impl<V: View> Host<V> {
 
     /// After each call of the policy.
     pub(super) fn end(&mut self) -> Option<V> {
+        for (level, line) in self.stand_ins.as_mut().map(StandIns::unfinished).into_iter().flatten() {
+            line.into_iter().for_each(|line| self.note(level, &line));
+        }
         self.view.take()
     }
 
@@ -113,12 +142,12 @@ impl<V: View> Host<V> {
     }
 
     /// Ends the call of the policy.
-    fn stop(&mut self, fault: Fault) -> wasmtime::Error {
+    pub(super) fn stop(&mut self, fault: Fault) -> wasmtime::Error {
         self.fault = Some(fault);
         wasmtime::Error::msg("the host ended the call")
     }
 
-    fn count_call(&mut self) -> wasmtime::Result<()> {
+    pub(super) fn count_call(&mut self) -> wasmtime::Result<()> {
         if self.calls == limits::HOST_CALLS {
             return Err(self.stop(Fault::HostCalls));
         }
@@ -145,16 +174,15 @@ impl<V: View> Host<V> {
         question(view, &mut self.steps).map_err(|error| self.stop(Fault::Leases(error)))
     }
 
-    fn note(&mut self, level: wit_log::Level, text: &str) {
+    /// Bytes that the log still takes.
+    pub(super) fn log_room(&self) -> usize {
+        self.log_room
+    }
+
+    pub(super) fn note(&mut self, level: Level, text: &str) {
         match self.log_room.checked_sub(text.len() + limits::LOG_LINE) {
             Some(room) => {
                 self.log_room = room;
-                let level = match level {
-                    wit_log::Level::Debug => Level::Debug,
-                    wit_log::Level::Info => Level::Info,
-                    wit_log::Level::Warn => Level::Warn,
-                    wit_log::Level::Error => Level::Error,
-                };
                 self.notes.push(Note { level, text: clean(text, limits::LOG_BYTES) });
             }
             // The first line that has no room closes the log, so that no more are even looked at.
@@ -195,6 +223,17 @@ impl<V: View> wit_leases::Host for Host<V> {
     }
 }
 
+impl From<wit_log::Level> for Level {
+    fn from(level: wit_log::Level) -> Self {
+        match level {
+            wit_log::Level::Debug => Self::Debug,
+            wit_log::Level::Info => Self::Info,
+            wit_log::Level::Warn => Self::Warn,
+            wit_log::Level::Error => Self::Error,
+        }
+    }
+}
+
 /// A linker with the two interfaces of the contract, and nothing else.
 pub(super) fn linker<V: View + 'static>(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host<V>>> {
     let mut linker = Linker::new(engine);
@@ -212,7 +251,7 @@ fn log<V: View + 'static>(
     store.data_mut().count_call()?;
     if store.data().log_room > 0 {
         let message = message.to_str(&store)?.into_owned();
-        store.data_mut().note(level, &message);
+        store.data_mut().note(level.into(), &message);
     }
     Ok(())
 }

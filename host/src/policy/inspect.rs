@@ -5,7 +5,7 @@ use wasmparser::component_types::ComponentEntityType;
 use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload, Validator};
 
 use super::text::clean;
-use super::{limits, settings};
+use super::{limits, settings, standin};
 
 /// Interfaces with functions that the contract lets a policy import, any version of this line: that the
 /// version is one that this podwire serves is checked when the component is linked.
@@ -13,6 +13,10 @@ const IMPORTS: [&str; 2] = ["podwire:policy/leases@0.2.", "podwire:policy/log@0.
 
 /// Functions of the contract.
 const EXPORTS: [&str; 4] = ["check-config", "add", "del", "node"];
+
+/// Components and modules within each other: toolchains write three or four. To validate them takes time that grows with
+/// the square of it.
+const MOST_NESTED: usize = 16;
 
 /// Bytes of a component's own text in an error.
 const QUOTE: usize = 300;
@@ -35,11 +39,13 @@ pub enum Unfit {
     /// Not valid, or with proposals of WebAssembly that policies cannot use.
     #[error("the component is not valid, or uses a proposal of WebAssembly that podwire switches off: {0}")]
     Invalid(String),
+    /// More than any toolchain writes.
+    #[error("the component is not valid: it has components within components, more than {MOST_NESTED} deep")]
+    Nested,
     /// Functions that podwire does not have.
     #[error(
         "the component imports {0}, but a policy may import nothing except podwire:policy/leases and \
-         podwire:policy/log of version 0.2{hint}",
-        hint = wasi_hint(.0)
+         podwire:policy/log of version 0.2, and WASI of version 0.2, for which there are stand-ins"
     )]
     Import(String),
     /// A function of the contract is missing.
@@ -56,14 +62,6 @@ pub enum Unfit {
         "the component passes strings as UTF-16, but podwire only takes UTF-8: choose it where it is built"
     )]
     Encoding,
-}
-
-fn wasi_hint(import: &str) -> &'static str {
-    if !import.starts_with("wasi:") {
-        return "";
-    }
-    ": build it without WASI (Rust: for wasm32-unknown-unknown; JavaScript: componentize-js with all features \
-     disabled; Python: componentize-py with --stub-wasi)"
 }
 
 /// What a component imports and exports at its outside.
@@ -86,6 +84,17 @@ pub struct Import {
     pub has_functions: bool,
 }
 
+impl Import {
+    /// What the policy gets of it; none if there is no such thing for policies.
+    pub fn gets(&self) -> Option<&'static str> {
+        match () {
+            () if !self.has_functions => Some("types only"),
+            () if IMPORTS.iter().any(|ours| self.name.starts_with(ours)) => Some("the contract's functions"),
+            () => standin::gets(&self.name),
+        }
+    }
+}
+
 /// Reads and validates a component.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, Unfit> {
     if bytes.len() > limits::COMPONENT_BYTES {
@@ -96,6 +105,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Unfit> {
     }
     if !Parser::is_component(bytes) {
         return Err(Unfit::NotWasm);
+    }
+    if is_nested_too_deeply(bytes) {
+        return Err(Unfit::Nested);
     }
     let invalid = |error: wasmparser::BinaryReaderError| Unfit::Invalid(clean(&error.to_string(), QUOTE));
     let types = Validator::new_with_features(settings::FEATURES).validate_all(bytes).map_err(invalid)?;
@@ -110,6 +122,23 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Unfit> {
         }
     }
     Ok(inspection)
+}
+
+/// Ends where the bytes make no sense: what is wrong there is the validator's to say.
+fn is_nested_too_deeply(bytes: &[u8]) -> bool {
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload {
+            Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => depth += 1,
+            Ok(Payload::End(_)) => depth = depth.saturating_sub(1),
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+        if depth > MOST_NESTED {
+            return true;
+        }
+    }
+    false
 }
 
 impl Inspection {
@@ -146,10 +175,7 @@ impl Inspection {
 
     /// Whether the component can be a policy, as far as names tell.
     pub fn check(&self) -> Result<(), Unfit> {
-        let foreign = |import: &&Import| {
-            import.has_functions && !IMPORTS.iter().any(|ours| import.name.starts_with(ours))
-        };
-        if let Some(import) = self.imports.iter().find(foreign) {
+        if let Some(import) = self.imports.iter().find(|import| import.gets().is_none()) {
             return Err(Unfit::Import(clean(&import.name, QUOTE)));
         }
         if let Some(missing) = EXPORTS.into_iter().find(|name| !self.exports.iter().any(|e| e == name)) {

@@ -27,14 +27,15 @@ pub const TABLES: usize = 20;
 /// Linear memories; see [`INSTANCES`].
 pub const MEMORIES: usize = 4;
 
-/// Handles of resources that a policy keeps inside itself. The contract has none.
+/// Handles of resources that a policy has at a time. The contract has none; the streams and clocks of WASI's
+/// stand-ins are.
 pub const HANDLES: usize = 64;
 
 /// Bytes that the policy passes to the host in one answer, or in the arguments of one call of `leases` or
 /// `log`, as the host's own types hold them.
 pub const PASSED_BYTES: usize = 1 << 20;
 
-/// Calls of `leases` and `log`, together.
+/// Calls of `leases` and `log`, and of WASI's stand-ins, together.
 pub const HOST_CALLS: u32 = 4_096;
 
 /// Leases walked on the policy's behalf: the database is locked meanwhile.

@@ -18,6 +18,7 @@ pub(crate) struct Guest {
     pub(crate) fields: &'static str,
     pub(crate) check_config: &'static str,
     pub(crate) add: &'static str,
+    pub(crate) node: &'static str,
     pub(crate) pages: u32,
 }
 
@@ -27,7 +28,7 @@ const ROUTED: &str = "(i32.store8 (i32.const 1040) (i32.const 1)) (i32.const 102
 
 impl Default for Guest {
     fn default() -> Self {
-        Self { fields: "", check_config: "(i32.const 1024)", add: ROUTED, pages: 1 }
+        Self { fields: "", check_config: "(i32.const 1024)", add: ROUTED, node: "(i32.const 1024)", pages: 1 }
     }
 }
 
@@ -40,7 +41,7 @@ impl Guest {
 
     /// The core module, as a compiler for WebAssembly would make it.
     pub(crate) fn module(&self) -> Vec<u8> {
-        let Self { fields, check_config, add, pages } = self;
+        let Self { fields, check_config, add, node, pages } = self;
         let text = format!(
             r#"(module
                 {fields}
@@ -50,7 +51,7 @@ impl Guest {
                 (func (export "add") (param $request i32) (result i32) {add})
                 (func (export "del") (param $request i32) (result i32) (i32.const 1024))
                 (func (export "node") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
-                    (result i32) (i32.const 1024))
+                    (result i32) {node})
                 (func (export "cabi_realloc") (param i32 i32) (param $align i32) (param $size i32) (result i32)
                     (local $at i32)
                     (local.set $at (i32.and

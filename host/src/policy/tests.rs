@@ -16,6 +16,11 @@ const TAKEN: &str = r#"(import "podwire:policy/leases@0.2.0" "taken"
 const ASK: &str = "(drop (call $taken (i32.const 0) (i32.const 10) (i32.const 0) (i32.const 0) (i32.const 0)
     (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 8)))";
 
+/// A policy that asks so without end.
+pub(super) fn asks_for_ever() -> Vec<u8> {
+    Guest::adds_after(&format!("(loop $forever {ASK} (br $forever))"), TAKEN)
+}
+
 const LOG: &str = r#"(import "podwire:policy/log@0.2.0" "log" (func $log (param i32 i32 i32)))
     (data (i32.const 2048) "first line\nsecond line")"#;
 
@@ -28,11 +33,19 @@ fn instance(component: &[u8]) -> Instance<Leases> {
 }
 
 fn add(component: &[u8]) -> (Result<Verdict<AddPlan>, Error>, Instance<Leases>) {
-    let mut instance = instance(component);
-    let before = Instant::now();
-    let (said, _) = instance.add(&request(), Leases::default());
-    assert!(before.elapsed() < SOON);
-    (said, instance)
+    let policy = Engine::new().unwrap().load_component(component, "test (sha256:00)").unwrap();
+    let ask = |mut instance: Instance<Leases>| {
+        let before = Instant::now();
+        let (said, leases) = instance.add(&request(), Leases::default());
+        assert!(before.elapsed() < SOON);
+        (said, leases.asked.get(), instance)
+    };
+    let (here, asked, instance) = ask(policy.instantiate().unwrap());
+    let (there, asked_from_there, apart) = ask(policy.apart().instantiate().unwrap());
+    assert_eq!(format!("{here:?}"), format!("{there:?}"), "in a process of its own");
+    assert_eq!((asked, instance.notes()), (asked_from_there, apart.notes()));
+    assert_eq!(instance.spent(), apart.spent());
+    (here, instance)
 }
 
 /// How a policy fails whose `add` does this.
@@ -203,7 +216,7 @@ fn calls_of_the_host_end() {
 
 #[test]
 fn walking_leases_ends() {
-    let mut instance = instance(&Guest::adds_after(&format!("(loop $forever {ASK} (br $forever))"), TAKEN));
+    let mut instance = instance(&asks_for_ever());
     let (said, leases) = instance.add(&request(), Leases { walk: 300_000, ..Leases::default() });
     assert!(matches!(said, Err(Error::Failed { fault: Fault::Leases(_), .. })));
     assert_eq!(leases.asked.get(), 4);

@@ -30,7 +30,7 @@ impl Registry {
             state::write_atomically(&installed.dir.join(COMPONENT), builtin::COMPONENT)?;
         }
         self.compile(engine, installed)?;
-        Ok(engine.load(&installed.code(), installed.to_string())?)
+        Ok(installed.in_its_place(engine.load(&installed.code(), installed.to_string())?))
     }
 
     /// Like [`Registry::load`], but what it compiles stays in memory, and it changes nothing.
@@ -40,7 +40,8 @@ impl Registry {
             return Ok(policy);
         }
         installed.exists()?;
-        Ok(engine.load_component(&self.component(installed)?, installed.to_string())?)
+        let policy = engine.load_component(&self.component(installed)?, installed.to_string())?;
+        Ok(installed.in_its_place(policy))
     }
 
     #[cfg(feature = "compiler")]
@@ -76,6 +77,11 @@ impl Registry {
 }
 
 impl Installed {
+    /// podwire's own runs in podwire's process. What others wrote is a process apart, for the price of a fork.
+    fn in_its_place(&self, policy: Policy) -> Policy {
+        if self.is_builtin() { policy } else { policy.apart() }
+    }
+
     /// Its compiled code for this podwire.
     pub(super) fn code(&self) -> std::path::PathBuf {
         self.dir.join(format!("{}.cwasm", abi_key()))
@@ -85,7 +91,7 @@ impl Installed {
 /// None if the code has to be compiled.
 fn map(engine: &Engine, installed: &Installed) -> Result<Option<Policy>, Error> {
     match engine.load(&installed.code(), installed.to_string()) {
-        Ok(policy) => Ok(Some(policy)),
+        Ok(policy) => Ok(Some(installed.in_its_place(policy))),
         Err(policy::Error::Stale { .. }) => Ok(None),
         Err(policy::Error::File(error)) if error.is_absent() => Ok(None),
         Err(error) => Err(error.into()),

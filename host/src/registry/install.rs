@@ -52,6 +52,6 @@ impl Registry {
 fn write(engine: &Engine, installed: &Installed, component: &[u8], code: &[u8]) -> Result<(), Error> {
     state::write_atomically(&installed.dir.join(COMPONENT), component)?;
     state::write_atomically(&installed.code(), code)?;
-    engine.load(&installed.code(), installed.to_string())?.instantiate::<Empty>()?;
+    engine.load(&installed.code(), installed.to_string())?.apart().instantiate::<Empty>()?;
     Ok(())
 }

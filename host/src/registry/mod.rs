@@ -22,6 +22,8 @@ mod faults;
 #[cfg(feature = "compiler")]
 mod install;
 #[cfg(feature = "compiler")]
+mod moves;
+#[cfg(feature = "compiler")]
 mod operation;
 mod rollout;
 mod standing;

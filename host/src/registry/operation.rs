@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::compiled::lock;
-use super::rollout::{Scope, Standing, Trial, Version, place};
+use super::moves::place;
+use super::rollout::{Scope, Standing, Trial, Version};
 use super::{Error, Installed, Registry, builtin, hex};
 use crate::journal::{Change, Time, What};
 use crate::names::{Digest, PolicyName};

@@ -6,12 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, builtin};
+use super::builtin;
 use crate::journal::{Time, What};
 use crate::names::{Digest, NetworkName, PolicyName};
-
-/// How many earlier versions a name remembers.
-const PREVIOUS: usize = 16;
 
 /// What a name stands for: the contents of `names/NAME.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,66 +141,6 @@ impl Standing {
         self.installed.iter().any(|version| version.digest == *digest)
     }
 
-    /// Puts a version behind all others.
-    pub(super) fn install(&mut self, version: Version) {
-        self.installed.retain(|other| other.digest != version.digest);
-        self.installed.push(version);
-    }
-
-    /// Forgets a version.
-    pub(super) fn forget(&mut self, digest: &Digest) {
-        self.installed.retain(|version| version.digest != *digest);
-        for rollout in self.networks.values_mut().chain([&mut self.everywhere]) {
-            rollout.previous.retain(|version| version.digest != *digest);
-        }
-    }
-
-    /// A version decides from now on; what was tried is withdrawn.
-    pub(super) fn activate(&mut self, name: &PolicyName, scope: Scope<'_>, version: Version) -> What {
-        let (digest, before) = (version.digest, self.active(name, scope));
-        let is_default = scope.is_none() && builtin::named(name) == Some(digest);
-        let rollout = self.rollout_mut(scope);
-        if let Some(before) = rollout.active.take().filter(|before| before.digest != digest) {
-            rollout.previous.insert(0, before);
-        }
-        rollout.previous.retain(|version| version.digest != digest);
-        rollout.previous.truncate(PREVIOUS);
-        if is_default {
-            // Another podwire brings another one along, so no name remembers which: whoever goes back to it begins
-            // anew.
-            rollout.previous.clear();
-        }
-        rollout.active = (!is_default).then_some(version);
-        rollout.candidate = None;
-        rollout.fell_back = None;
-        What::Activated { digest, before: before.filter(|before| *before != digest) }
-    }
-
-    /// A version is tried from now on, in the place of another.
-    pub(super) fn try_out(&mut self, scope: Scope<'_>, version: Version, trial: Trial) -> What {
-        let digest = version.digest;
-        let rollout = self.rollout_mut(scope);
-        rollout.candidate = Some(Candidate { version, trial });
-        rollout.fell_back = None;
-        match trial {
-            Trial::Canary(percent) => What::Canary { digest, percent },
-            Trial::Shadow => What::Shadow { digest },
-        }
-    }
-
-    /// Withdraws what is tried; if nothing is, goes back to the version before.
-    pub(super) fn roll_back(&mut self, name: &PolicyName, scope: Scope<'_>) -> Result<What, Error> {
-        let rollout = self.rollout_mut(scope);
-        rollout.fell_back = None;
-        if let Some(candidate) = rollout.candidate.take() {
-            return Ok(What::Withdrawn { digest: candidate.version.digest });
-        }
-        let (from, to) = self
-            .step_back(name, scope)
-            .ok_or_else(|| Error::NothingBefore { name: name.clone(), place: place(scope) })?;
-        Ok(What::RolledBack { from, to })
-    }
-
     /// Takes a version out of use that failed so often. None if it is not in use any more, or nothing could be used
     /// instead.
     pub(super) fn fall_back(
@@ -227,7 +164,7 @@ impl Standing {
     }
 
     /// From the active version to the one before. What a network had before its first version is what everywhere has.
-    fn step_back(&mut self, name: &PolicyName, scope: Scope<'_>) -> Option<(Digest, Digest)> {
+    pub(super) fn step_back(&mut self, name: &PolicyName, scope: Scope<'_>) -> Option<(Digest, Digest)> {
         let rollout = self.rollout_mut(scope);
         let from = rollout.active.take()?;
         let has_previous = !rollout.previous.is_empty();
@@ -247,9 +184,4 @@ impl Rollout {
         let tried = self.candidate.as_ref().map(|candidate| &candidate.version);
         self.active.iter().chain(tried).any(|version| version.digest == *digest)
     }
-}
-
-/// In words: where a change holds.
-pub(super) fn place(scope: Scope<'_>) -> String {
-    scope.map_or_else(|| "everywhere".to_owned(), |network| format!("in network {network}"))
 }

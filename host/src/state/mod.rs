@@ -80,6 +80,11 @@ impl State {
         self.etc.join("peers.json")
     }
 
+    /// The public keys of those who may sign policies, if the operator demands signatures.
+    pub fn policy_keys(&self) -> PathBuf {
+        self.etc.join("policy.keys")
+    }
+
     /// The node's configuration, if the operator wrote one.
     pub fn node_config(&self) -> PathBuf {
         self.etc.join("node.json")

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::decision::{self, Decision, NoAnswer, Said};
+use super::decision::{self, Decision, Said};
 use super::report::{Cost, Report, Row, Stopped};
-use super::situations::SITUATIONS;
+use super::situations::{SITUATIONS, STRAINS};
 use crate::leases::{self, Ledger};
 use crate::names::AttachmentId;
 use crate::plan::check::{OUTSIDE_POOLS, OUTSIDE_RANGES, Violation};
-use crate::plan::{AddRequest, Checked, DelRequest, Node, NodeRequest};
+use crate::plan::{AddRequest, Checked, Node, NodeRequest};
 use crate::policy::{Policy, Spent};
 
 /// A policy that failed so often has shown what it is.
@@ -132,14 +132,10 @@ impl Exam<'_> {
 
     /// Tells of a DEL: the ledger is rid of it.
     pub(super) fn del(&mut self, request: &AddRequest, leases: &Ledger) {
-        let Some(plan) = leases.plan_of(&request.attachment) else { return };
-        let told = DelRequest {
-            network: request.network.clone(),
-            attachment: request.attachment.clone(),
-            pod: request.pod.clone(),
-            addresses: plan.addresses.iter().map(|address| address.prefix.addr()).collect(),
-            config: request.config.clone(),
-        };
+        if leases.plan_of(&request.attachment).is_none() {
+            return;
+        }
+        let told = decision::del_request(request, leases);
         let said = self.ask("del", |policy| decision::del(policy, &told, leases));
         if let Some(seconds) = said {
             self.row().planned();
@@ -175,7 +171,18 @@ impl Exam<'_> {
         }
         let said = question(self.policy);
         self.pay(export, said.spent);
-        said.answer.map_err(|none: NoAnswer| self.row().failed(&none)).ok()
+        match said.answer {
+            Ok(answer) => return Some(answer),
+            // Told, but no fault: most nodes have less to ask.
+            Err(none) if self.is_strain() && none.is_out_of_fuel() => self.row().refused_by_host(&none),
+            Err(none) => self.row().failed(&none),
+        }
+        None
+    }
+
+    /// Whether more is asked than any policy must be able to do.
+    fn is_strain(&self) -> bool {
+        self.report.rows.last().is_some_and(|row| STRAINS.contains(&row.situation))
     }
 
     /// A configuration that names addresses cannot fit pools that the network does not have: then the host refuses,

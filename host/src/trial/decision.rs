@@ -5,7 +5,7 @@ use std::fmt;
 use crate::leases::{self, Ledger};
 use crate::plan::check::{self, Violation};
 use crate::plan::{AddPlan, AddRequest, Checked, DelRequest, NodePlan, NodeRequest, Refusal};
-use crate::policy::{Error, Instance, Policy, Spent, Verdict};
+use crate::policy::{Error, Fault, Instance, Policy, Spent, Verdict};
 
 /// What becomes of an ADD.
 #[derive(Debug)]
@@ -84,6 +84,14 @@ pub(super) enum NoAnswer {
     Unsteady(String),
 }
 
+impl NoAnswer {
+    /// Whether all that happened is that the work was too much.
+    pub(super) fn is_out_of_fuel(&self) -> bool {
+        let Self::Failed(error) = self else { return false };
+        matches!(**error, Error::Failed { fault: Fault::OutOfFuel, .. })
+    }
+}
+
 impl From<NoAnswer> for Decision {
     fn from(none: NoAnswer) -> Self {
         match none {
@@ -108,6 +116,18 @@ impl fmt::Display for NoAnswer {
 /// Whether the policy takes its configuration.
 pub(super) fn check_config(policy: &Policy, config: &str) -> Said<Verdict<()>> {
     twice(policy, |instance| instance.check_config(config))
+}
+
+/// What the policy is told when the attachment goes.
+pub(super) fn del_request(request: &AddRequest, leases: &Ledger) -> DelRequest {
+    let addresses = leases.plan_of(&request.attachment).map(|plan| plan.addresses).unwrap_or_default();
+    DelRequest {
+        network: request.network.clone(),
+        attachment: request.attachment.clone(),
+        pod: request.pod.clone(),
+        addresses: addresses.iter().map(|address| address.prefix.addr()).collect(),
+        config: request.config.clone(),
+    }
 }
 
 /// How long the addresses of a DEL rest, in seconds.

@@ -10,8 +10,13 @@
 //! | `decision` | one question, asked twice, and what became of it |
 //! | `battery`, `situations` | the questions that every policy is asked before it becomes active |
 //! | `report` | what the battery found, for people and programs |
+//! | `bench` | decisions per second, and what comes before them |
+//! | `cases` | questions and expected answers, written in a file |
 
 mod battery;
+pub mod bench;
+#[cfg(feature = "cli")]
+pub mod cases;
 mod decision;
 mod report;
 mod situations;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use fastrand::Rng;
 use ipnet::IpNet;
 
-use super::battery::{Exam, attachment};
+use super::battery::{Exam, Setting, attachment};
 use crate::leases::{Holder, Ledger};
 use crate::names::MacAddress;
 use crate::plan::{AddRequest, AddressRange, Node, NodeRequest, Peer, Pod, Route};
@@ -19,7 +19,7 @@ pub(super) const SITUATIONS: &[(&str, Ask)] = &[
     ("check-config: the network's", |exam| exam.check_config(exam.setting.config.as_str())),
     ("check-config: {}", |exam| exam.check_config("{}")),
     ("check-config: unknown keys", |exam| exam.check_config(ODD_CONFIG)),
-    ("check-config: 1 MiB", |exam| exam.check_config(&large_config())),
+    (LARGE_CONFIG, |exam| exam.check_config(&large_config())),
     ("nobody holds anything", |exam| _ = exam.add(&pod_in(exam, "first"), &Ledger::new())),
     ("no pod", |exam| _ = exam.add(&container(exam), &Ledger::new())),
     ("almost full pools", almost_full),
@@ -38,9 +38,16 @@ pub(super) const SITUATIONS: &[(&str, Ask)] = &[
     ("no address is wanted", without_addresses),
     ("DEL, and the next ADD", deleted),
     ("node: without peers", |exam| node(exam, 0)),
-    ("node: 1,000 peers", |exam| node(exam, 1_000)),
+    ("node: 100 peers", |exam| node(exam, 100)),
+    (MANY_PEERS, |exam| node(exam, 1_000)),
     ("requests by chance", by_chance),
 ];
+
+const LARGE_CONFIG: &str = "check-config: 1 MiB";
+const MANY_PEERS: &str = "node: 1,000 peers";
+
+/// More than an interpreter's fuel may be enough for. A policy that has too little for it serves smaller clusters well.
+pub(super) const STRAINS: [&str; 2] = [LARGE_CONFIG, MANY_PEERS];
 
 const V4: &str = "10.244.1.0/24";
 const V6: &str = "fd00:10:244:1::/64";
@@ -68,16 +75,20 @@ fn large_config() -> String {
 
 /// An ADD of a container that no pod is told of.
 fn container(exam: &Exam<'_>) -> AddRequest {
+    container_of(exam.setting)
+}
+
+fn container_of(setting: &Setting) -> AddRequest {
     AddRequest {
         network: "pods".parse().expect("a name"),
         attachment: attachment("0123456789abcdef"),
         pod: None,
-        node: exam.setting.node(),
+        node: setting.node(),
         requested_addresses: Vec::new(),
         requested_mac: None,
         range_sets: None,
         requested_routes: Vec::new(),
-        config: exam.setting.config.clone(),
+        config: setting.config.clone(),
         operators_bridge: None,
         port_mappings: Vec::new(),
         bandwidth: None,
@@ -85,8 +96,13 @@ fn container(exam: &Exam<'_>) -> AddRequest {
 }
 
 fn pod_in(exam: &Exam<'_>, name: &str) -> AddRequest {
+    pod_of(exam.setting, name)
+}
+
+/// An ADD for a pod that nothing is special about.
+pub(super) fn pod_of(setting: &Setting, name: &str) -> AddRequest {
     let pod = pod("default", name);
-    AddRequest { attachment: attachment(name), pod: Some(pod), ..container(exam) }
+    AddRequest { attachment: attachment(name), pod: Some(pod), ..container_of(setting) }
 }
 
 fn pod(namespace: &str, name: &str) -> Pod {
@@ -108,16 +124,14 @@ fn usable(pool: IpNet) -> impl Iterator<Item = IpAddr> {
     pool.hosts().skip(usize::from(is_kept))
 }
 
-/// Somebody for each of the first addresses of the pools that a pod can have, but for the very first, which is the
-/// gateway in most policies' plans, and for the last so many.
+/// Somebody for each address of the pools that a pod can have, but for the very first, which is the gateway in most
+/// policies' plans, and for the last so many.
 fn held_but(pools: &[IpNet], left: usize) -> Ledger {
     let ledger = Ledger::new();
     for pool in pools {
-        let size = match pool.max_prefix_len() - pool.prefix_len() {
-            bits @ 0..16 => (1 << bits) - 2 * usize::from(bits > 1 && pool.addr().is_ipv4()),
-            _ => MOST_HELD,
-        };
-        let addresses = usable(*pool).take(size.min(MOST_HELD).saturating_sub(left)).skip(1);
+        let all = usable(*pool).take(MOST_HELD + 1).count();
+        let some = if all > MOST_HELD { MOST_HELD } else { all.saturating_sub(left) };
+        let addresses = usable(*pool).take(some).skip(1);
         addresses.enumerate().for_each(|(i, address)| ledger.hold(address, holder(i)));
     }
     ledger
@@ -140,8 +154,11 @@ fn almost_full(exam: &mut Exam<'_>) {
     }
 }
 
+/// The first address too: whatever a policy makes of it.
 fn full(exam: &mut Exam<'_>) {
     let (request, ledger) = (pod_in(exam, "late"), held_but(&exam.setting.pools, 0));
+    let first = exam.setting.pools.iter().filter_map(|pool| usable(*pool).next());
+    first.for_each(|address| ledger.hold(address, holder(MOST_HELD)));
     exam.add(&request, &ledger);
 }
 

@@ -4,7 +4,9 @@ use std::sync::LazyLock;
 
 use super::battery::battery_within;
 use super::*;
-use crate::policy::testing::Guest;
+use crate::leases::Ledger;
+use crate::plan::{AddRequest, NodeRequest};
+use crate::policy::testing::{Guest, request};
 use crate::policy::{Engine, Policy, limits};
 
 fn policy(component: &[u8]) -> Policy {
@@ -87,6 +89,92 @@ fn what_a_policy_ought_not_to_do_is_found() {
         let report = hostile(config);
         let fault = fault(&report);
         assert!(fault.contains(found), "{config}: {found:?} is not in {fault:?}");
+    }
+}
+
+/// An interpreter may need more fuel for 1,000 peers than there is, and serve a hundred.
+#[test]
+fn work_that_is_too_much_for_a_large_cluster_is_told_and_no_fault() {
+    // Of the fourteen values of the request, the tenth is how many peers there are.
+    let node =
+        "(local $i i32) (if (i32.gt_u (local.get 9) (i32.const 500)) (then (loop $forever (br $forever))))
+        (i32.const 1024)";
+    let guest = Guest { node, pages: 60, ..Guest::default() };
+    let report = battery(&policy(&guest.build()), &[]);
+    let row = |situation| report.rows.iter().find(|row| row.situation == situation).unwrap();
+    assert_eq!(
+        (row("node: 100 peers").answers, row("node: 1,000 peers").refused_by_host),
+        (1, 1),
+        "{report}"
+    );
+    assert!(row("node: 1,000 peers").example.as_ref().unwrap().contains("units of fuel"), "{report}");
+}
+
+/// How the policy fails that does this in that export.
+fn failure(export: &str, deed: &str) -> String {
+    let config = format!(r#"{{ "do": "{deed}", "in": "{export}", "count": 2097152 }}"#);
+    let (leases, request) = (Ledger::new(), AddRequest { config: config.clone(), ..request() });
+    let AddRequest { node, .. } = request.clone();
+    let asked = match export {
+        "check-config" => decision::check_config(&HOSTILE, &config).answer.map(drop),
+        "del" => decision::del(&HOSTILE, &decision::del_request(&request, &leases), &leases).answer.map(drop),
+        "node" => decision::node(&HOSTILE, &NodeRequest { node, peers: Vec::new(), config }).answer.map(drop),
+        _ => return add(&HOSTILE, &request, &leases).decision.to_string(),
+    };
+    asked.unwrap_err().to_string()
+}
+
+#[test]
+fn every_deed_ends_in_every_export() {
+    for (deed, words) in [
+        ("loop", "used up its 50,000,000 units of fuel"),
+        ("memory", "bytes of memory, of at most 64 MiB"),
+        ("recurse", "used up its 256 KiB of stack"),
+        ("trap", "unreachable"),
+        ("panic", "the configuration says so"),
+        ("leases", "called the host more than 4,096 times"),
+        ("log", "called the host more than 4,096 times"),
+        ("log-line", "passed more than 1 MiB to the host at once"),
+    ] {
+        for export in ["check-config", "add", "del", "node"] {
+            let failure = failure(export, deed);
+            assert!(failure.contains(words) && failure.contains(&format!("failed in {export}")), "{failure}");
+        }
+    }
+    for export in ["add", "node"] {
+        for (deed, words) in [
+            ("routes", "bytes of memory, of at most 64 MiB"),
+            ("text", "passed more than 1 MiB to the host at once"),
+            ("bad-utf8", "does not keep to the component model"),
+            ("bad-pointer", "does not keep to the component model"),
+        ] {
+            let failure = failure(export, deed);
+            assert!(failure.contains(words), "{export}, {deed}: {failure}");
+        }
+    }
+}
+
+/// A policy's start functions are run before each question, so they are no way round a limit.
+#[test]
+fn what_is_done_before_the_first_question_is_bounded_too() {
+    for (fields, words) in [
+        ("(func $start (loop $forever (br $forever))) (start $start)", "units of fuel"),
+        ("(func $start (call $start) (call $start)) (start $start)", "256 KiB of stack"),
+        (
+            "(func $start (drop (memory.grow (i32.const 2000)))) (start $start)",
+            "bytes of memory, of at most 64 MiB",
+        ),
+        ("(table 30000 funcref)", "elements, of at most 20,000"),
+        (
+            "(table $t 1 funcref) (func $start (drop (table.grow $t (ref.null func) (i32.const 30000)))) (start $start)",
+            "elements, of at most 20,000",
+        ),
+        ("(func $start unreachable) (start $start)", "unreachable"),
+    ] {
+        let report = battery(&policy(&Guest { fields, ..Guest::default() }.build()), &[]);
+        assert_eq!(report.stopped, Some(Stopped::Faults), "{report}");
+        let fault = fault(&report);
+        assert!(fault.contains("failed in start") && fault.contains(words), "{fields}: {fault}");
     }
 }
 

@@ -1,4 +1,4 @@
-;; A component that asks for the environment: what most toolchains write if they are not told otherwise.
+;; A component that asks for the environment, in a version of WASI for which there are no stand-ins.
 (component
-  (import "wasi:cli/environment@0.2.0" (instance
+  (import "wasi:cli/environment@0.3.0" (instance
     (export "get-arguments" (func (result (list string)))))))

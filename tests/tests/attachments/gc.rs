@@ -1,9 +1,12 @@
 //! GC: what is not valid goes, what is valid stays.
 
-use podwire_tests::network::V4;
-use podwire_tests::{Network, assert_reaches, kernel};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use crate::{Bench, SMALL, SMALL_HOLDS, ip};
+use podwire_tests::network::{V4, V6};
+use podwire_tests::{Network, Pod, assert_reaches, kernel, reach};
+
+use crate::{Bench, SMALL, SMALL_HOLDS, ip, ips};
 
 #[test]
 fn gc_removes_what_is_not_valid_and_keeps_what_is() {
@@ -43,4 +46,37 @@ fn gc_of_nothing_succeeds() {
         return;
     }
     bench.plugin.gc(&Network::new("1.1.0", &[V4]), &[]).done();
+}
+
+/// Of which addresses the node remembers the owner.
+fn remembered() -> BTreeSet<IpAddr> {
+    let known = kernel::json("neighbour show dev cni0").into_iter().filter(|it| it["lladdr"].is_string());
+    known.map(|it| it["dst"].as_str().and_then(|text| text.parse().ok()).expect("an address")).collect()
+}
+
+#[test]
+fn the_node_forgets_who_had_an_address() {
+    let Some(bench) = Bench::new() else { return };
+    if bench.plugin.does_not_promise("to forget neighbours") {
+        return;
+    }
+    let network = Network::new("1.1.0", &[V4, V6]);
+    let pods = ["valid", "by-hand", "lost", "vanished", "deleted"].map(|name| {
+        let (pod, result) = bench.wired(&network, name);
+        let addresses: BTreeSet<IpAddr> = ips(&result).iter().map(|prefix| prefix.addr()).collect();
+        for address in &addresses {
+            reach::udp_source(&bench.node.namespace, &pod.namespace, *address).expect("the node reaches it");
+        }
+        (pod, addresses)
+    });
+    let of = |some: &[(Pod, BTreeSet<IpAddr>)]| some.iter().flat_map(|(_, own)| own.clone()).collect();
+    assert_eq!(remembered(), of(&pods));
+    for address in &pods[1].1 {
+        kernel::ip(&format!("neighbour replace {address} lladdr 02:00:00:00:00:07 dev cni0 nud permanent"));
+    }
+    bench.plugin.del(&network, &pods[4].0).done();
+    assert_eq!(remembered(), of(&pods[..4]));
+    pods[3].0.namespace.remove();
+    bench.plugin.gc(&network, &[&pods[0].0]).done();
+    assert_eq!(remembered(), of(&pods[..2]), "those of the valid pod, and those that somebody wrote there");
 }

@@ -107,7 +107,7 @@ fn layer_two_alone_has_no_addresses() {
 }
 
 /// What the bridge's port says of itself.
-fn port() -> Value {
+pub(crate) fn port() -> Value {
     let details = kernel::json("-details link show type veth");
     let port = details.iter().find(|link| link["master"] == "br0").expect("a port");
     port["linkinfo"]["info_slave_data"].clone()

@@ -8,6 +8,7 @@ mod chained;
 mod delegate;
 mod import;
 mod ipam;
+mod modes;
 mod routed;
 mod traffic;
 mod versions;

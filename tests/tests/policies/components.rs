@@ -59,7 +59,7 @@ fn what_cannot_be_a_policy_is_not_installed() {
             ["does not export \"check-config\"", "a policy exports check-config, add"],
         ),
         (malformed("wrong-types"), ["does not export", "a policy exports check-config, add"]),
-        (malformed("imports-wasi"), ["imports wasi:cli/environment@0.2.0", "build it without WASI"]),
+        (malformed("imports-wasi"), ["imports wasi:cli/environment@0.3.0", "WASI of version 0.2"]),
         (file("script.wasm", b"#!/bin/sh\nreboot\n"), ["not a WebAssembly component", "script.wasm"]),
         (file("empty.wasm", b""), ["not a WebAssembly component", "empty.wasm"]),
         (built("endless_start"), ["failed in start", "units of fuel"]),

@@ -134,9 +134,10 @@ impl Bench {
         error
     }
 
-    /// Links, addresses, routes, rules, and the installed policies with their compiled code.
+    /// Links, addresses, routes, rules, and the installed policies with their compiled code. Not the journal, in which
+    /// each refusal is.
     fn snapshot(&self) -> kernel::Snapshot {
-        let policies = self.node.root().join("lib");
+        let policies = self.policies();
         kernel::Snapshot::take(&[policies.to_str().expect("a test's root is text")])
     }
 

@@ -123,12 +123,13 @@ fn vlans_are_the_ports() {
 }
 
 #[test]
-fn a_gateway_inside_a_vlan_is_not_served() {
-    let refusal = native(r#"{"vlan": 100}"#).expect_err("by default the bridge is the gateway");
-    assert_eq!(refusal.reason, RefusalReason::InvalidConfig);
-    assert!(refusal.message.contains("vlan is 100") && refusal.message.contains("default"), "{refusal}");
-    assert!(native(r#"{"vlan": 100, "isGateway": false}"#).is_ok());
-    assert!(native(r#"{"vlanTrunk": [{"id": 100}]}"#).is_ok(), "the bridge is in the native VLAN");
+fn a_vlan_has_gateways_as_the_bridge_has() {
+    let carried = |config| port_of(&native(config).expect("served")).bridge.addresses.len();
+    assert_eq!(carried(r#"{"vlan": 100}"#), carried("{}"));
+    assert_eq!(carried(r#"{"vlan": 100, "isGateway": false}"#), 0);
+    let of_node = |config| super::on_node(config, vec![]).expect("served").bridges[0].addresses.len();
+    assert_eq!(of_node(r#"{"vlan": 100}"#), 0, "the bridge itself is in another VLAN");
+    assert_eq!(of_node(r#"{"vlanTrunk": [{"id": 100}]}"#), of_node("{}"));
 }
 
 #[test]
@@ -175,13 +176,11 @@ fn a_wrong_configuration_is_refused_with_its_key() {
         (r#"{"vlanTrunk": [{"id": 5, "minID": 5, "maxID": 6}]}"#, "vlanTrunk[0] is"),
         (r#"{"vlanTrunk": [{"minId": 5, "maxID": 6}]}"#, "did you mean `minID`?"),
         (r#"{"hairpinMode": true, "promiscMode": true}"#, "hairpinMode and promiscMode are both true"),
-        (r#"{"vlan": 3, "isGateway": true}"#, "vlan is 3"),
         (
             r#"{"vlan": 3, "vlanTrunk": [{"id": 5}], "isGateway": false}"#,
             "vlan is 3, and vlanTrunk is given too",
         ),
         (r#"{"vlanTrunk": [{"id": 5}], "preserveDefaultVlan": false}"#, "preserveDefaultVlan is false"),
-        (r#"{"vlan": 3, "isDefaultGateway": true}"#, "vlan is 3"),
     ] {
         let read = || config::read::<Keys>(text);
         let added = read().and_then(|keys| keys.add(&add_request("0abc", &[V4]), &FakeLeases::new()));

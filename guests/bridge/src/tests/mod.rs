@@ -3,11 +3,13 @@ extern crate std;
 mod keys;
 mod ranges;
 
+use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec;
+use core::net::IpAddr;
 
 use podwire_sdk::testing::{FakeLeases, add_request, node, notes, prefixes};
-use podwire_sdk::{Bridge, BridgePort, Peer, RefusalReason, Wiring, config};
+use podwire_sdk::{Bridge, BridgePort, NextHop, Peer, RefusalReason, Wiring, config};
 
 use super::*;
 

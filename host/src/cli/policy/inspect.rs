@@ -21,8 +21,7 @@ pub(super) fn run(registry: &Registry, Arguments { component }: &Arguments) -> R
     let found = policy::inspect(&bytes(registry, component)?)
         .with_context(|| format!("{component} cannot be a policy"))?;
     for import in &found.imports {
-        let what = if import.has_functions { "functions" } else { "types only" };
-        println!("imports {} ({what})", import.name);
+        println!("imports {} ({})", import.name, import.gets().unwrap_or("which no policy may have"));
     }
     for export in &found.exports {
         println!("exports {export}");

@@ -1,13 +1,18 @@
 //! `podwire policy`.
 
 mod activate;
+mod bench;
+mod component;
 mod inspect;
 mod install;
 pub(super) mod list;
+mod new;
 mod prove;
+mod push;
 mod remove;
 mod replay;
 mod rollback;
+mod test;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -24,6 +29,12 @@ use crate::state::State;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// Write a small project to begin a policy with: it builds, and has tests.
+    New(new::Arguments),
+    /// Ask a policy your own cases, or those that every policy is asked before it becomes active.
+    Test(test::Arguments),
+    /// Measure what a policy's decisions cost.
+    Bench(bench::Arguments),
     /// Show what a component imports and exports, and whether podwire would take it.
     Inspect(inspect::Arguments),
     /// Check a component, compile it, and keep it under a name. It decides nothing yet.
@@ -38,18 +49,24 @@ pub(super) enum Command {
     List,
     /// Forget a policy, or one version of it. Pods that it decided keep what they have.
     Remove(remove::Arguments),
+    /// Put a component into an OCI registry.
+    Push(push::Arguments),
 }
 
 pub(super) fn run(state: &State, command: Command) -> Result<ExitCode> {
     let registry = Registry::open(state);
     match command {
+        Command::New(arguments) => new::run(&arguments),
+        Command::Test(arguments) => test::run(&registry, &arguments),
+        Command::Bench(arguments) => bench::run(&registry, &arguments),
         Command::Inspect(arguments) => inspect::run(&registry, &arguments),
-        Command::Install(arguments) => install::run(&registry, arguments),
+        Command::Install(arguments) => install::run(state, &registry, arguments),
         Command::Activate(arguments) => activate::run(state, &registry, &arguments),
         Command::Rollback(arguments) => rollback::run(&registry, &arguments),
         Command::Replay(arguments) => replay::run(state, &registry, &arguments),
         Command::List => list::run(&registry),
         Command::Remove(arguments) => remove::run(state, &registry, &arguments),
+        Command::Push(arguments) => push::run(&arguments),
     }
 }
 

@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use super::read;
 use crate::cli::journal::{self, Story};
 use crate::journal::{Again, Decided, Decision, Difference, Outcome, replay};
-use crate::names::{Digest, NetworkName, PolicyName};
+use crate::names::{Digest, NetworkName};
 use crate::policy::{Engine, Policy};
-use crate::registry::Registry;
+use crate::registry::{Named, Registry};
 use crate::state::State;
 
 #[derive(Args)]
 pub(in crate::cli) struct Arguments {
-    /// The candidate: a component, or an installed policy as NAME or NAME@DIGEST.
+    /// The candidate: a component's file, or an installed version as NAME (the last one) or NAME@DIGEST.
     candidate: String,
     /// Only the last N decisions.
     #[arg(long, value_name = "N")]
@@ -78,22 +78,10 @@ fn candidate(registry: &Registry, engine: &Engine, candidate: &str) -> Result<Po
         let policy = engine.load_component(&read(path)?, candidate);
         return policy.with_context(|| format!("{candidate} cannot be a policy"));
     }
-    let (name, digest) = match candidate.split_once('@') {
-        Some((name, digest)) => (name, Some(digest)),
-        None => (candidate, None),
-    };
-    let name: PolicyName =
-        name.parse().with_context(|| format!("{candidate} is neither a file nor a policy's name"))?;
-    let installed = match digest {
-        Some(digest) => registry.installed(&name, full(digest)?)?,
-        None => registry.active(&name)?,
-    };
-    Ok(registry.load_unsaved(engine, &installed)?)
-}
-
-fn full(digest: &str) -> Result<Digest> {
-    let digest = if digest.starts_with("sha256:") { digest.to_owned() } else { format!("sha256:{digest}") };
-    Ok(digest.parse()?)
+    let named: Named = candidate.parse().map_err(|why: String| {
+        anyhow::anyhow!("{candidate} is no file, and no installed policy is called so: {why}")
+    })?;
+    Ok(registry.load_unsaved(engine, &registry.find(&named)?)?)
 }
 
 /// The versions that decided, as far as they are still installed.

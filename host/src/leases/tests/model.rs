@@ -48,6 +48,7 @@ struct Model {
     rows: BTreeMap<String, (u64, Intent)>,
     resting: BTreeMap<IpAddr, (u64, Intent)>,
     last: BTreeMap<IpNet, IpAddr>,
+    ever_held: BTreeSet<IpAddr>,
 }
 
 /// Addresses at and around the edges of the blocks.
@@ -140,6 +141,7 @@ impl Model {
         self.sequence += 1;
         for address in intent.addresses() {
             self.resting.remove(&address);
+            self.ever_held.insert(address);
             for pool in intent.pools.iter().filter(|pool| pool.contains(&address)) {
                 self.last.insert(*pool, address);
             }
@@ -217,6 +219,8 @@ fn take(scratch: &mut Scratch, model: &mut Model, step: &Step) {
             let mut transaction = scratch.store.transaction_at(model.now).expect("open");
             let intent = decide(&transaction, model, step).expect("a reservation");
             let refusals = model.refusals(&intent);
+            let never_held = transaction.never_held(intent.addresses()).expect("readable");
+            assert!(never_held.iter().all(|address| !model.ever_held.contains(address)));
             match transaction.reserve(intent.clone()) {
                 Err(error) => assert!(refusals.contains(kind(&error)), "{error}; {refusals:?}"),
                 Ok(_) => assert_eq!(refusals, BTreeSet::new()),
@@ -264,7 +268,7 @@ fn leave_nothing(scratch: &Scratch, model: &mut Model) {
     let release = transaction.release(&id("last"), last.sequence, Duration::ZERO).expect("possible");
     assert_eq!(release, Release::Released);
     transaction.commit().expect("committed");
-    let left = scratch.store.snapshot().expect("readable").rows_where(|key, _| !b"sb".contains(&key[0]));
+    let left = scratch.store.snapshot().expect("readable").rows_where(|key, _| !b"sbh".contains(&key[0]));
     assert_eq!(left, BTreeSet::new());
 }
 

@@ -262,3 +262,21 @@ fn records_of_earlier_versions_are_read() {
     forget("/plan/routes/0", &["advmss", "table", "scope"]);
     assert_eq!(serde_json::from_value::<Intent>(record).expect("read"), written);
 }
+
+#[test]
+fn what_nobody_had_before_is_known_by_the_highest_address_of_the_family() {
+    let Scratch { store, .. } = &Scratch::new();
+    let never_held = |addresses: &[&str]| {
+        let transaction = store.transaction().expect("open");
+        transaction.never_held(addresses.iter().map(|address| ip(address))).expect("readable")
+    };
+    assert_eq!(never_held(&["10.0.0.2", "fd00::2"]), [ip("10.0.0.2"), ip("fd00::2")]);
+    let first = add(store, intent("a", &["10.0.0.7", "fd00::2"])).expect("free");
+    add(store, intent("b", &["10.0.0.5"])).expect("free");
+    let mut transaction = store.transaction().expect("open");
+    let released = transaction.release(&id("a"), first.sequence, Duration::ZERO).expect("possible");
+    assert_eq!(released, Release::Released);
+    transaction.commit().expect("committed");
+    assert_eq!(never_held(&["10.0.0.6", "10.0.0.7", "fd00::2"]), [] as [std::net::IpAddr; 0]);
+    assert_eq!(never_held(&["10.0.0.8", "fd00::3"]), [ip("10.0.0.8"), ip("fd00::3")]);
+}

@@ -3,7 +3,7 @@ use crate::plan::marks::GROUP;
 use crate::plan::{NodePlan, PortVlans, Wiring};
 
 use super::super::sysctl::Families;
-use super::super::{Error, inspect, node, wire};
+use super::super::{Error, Unwiring, inspect, node, unwire, wire};
 use super::*;
 
 const V4: &str = "10.244.1.0/24";
@@ -208,13 +208,45 @@ fn vlans_are_kept_apart() {
     assert_eq!(inspect(&trunk, &fresh).expect("inspected"), []);
 }
 
+#[test]
+fn the_node_is_the_gateway_of_a_vlan_or_the_error_says_what_the_kernel_lacks() {
+    isolated(|| if kernel_filters_by_vlan() { a_vlan_has_a_gateway() } else { vlans_are_refused() });
+}
+
+fn a_vlan_has_a_gateway() {
+    let node = Namespace::current().expect("current");
+    let plan = in_vlans(4, 100, &[]);
+    let (pod, other) = (wired(&plan), wired(&in_vlans(5, 100, &[])));
+    assert_eq!((addresses_of("cni0"), addresses_of("cni0.100")), (vec![], vec!["10.244.1.1/24".to_owned()]));
+    assert!(reaches(&pod, "10.244.1.4", &node, "10.244.1.1"));
+    assert!(reaches(&node, "10.244.1.1", &other, "10.244.1.5"));
+    assert_eq!(inspect(&pod, &plan).expect("inspected"), []);
+    unwire(&in_vlans(5, 100, &[])).and_then(Unwiring::finish).expect("gone");
+    let remembered = output("ip neighbour show dev cni0.100");
+    assert!(remembered.contains("10.244.1.4 ") && !remembered.contains("10.244.1.5 "), "{remembered}");
+    run("bridge vlan add vid 7 dev cni0-100");
+    run("ip address delete 10.244.1.1/24 dev cni0.100");
+    let found = inspect(&pod, &plan).expect("inspected");
+    let expected = [
+        "address 10.244.1.1/24 of interface cni0.100: expected present, found none",
+        "VLANs of interface cni0-100: expected 100 native, found 7, 100 native",
+    ];
+    assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    let _again = wired(&in_vlans(6, 100, &[]));
+    assert_eq!(addresses_of("cni0.100"), ["10.244.1.1/24"]);
+    run("ip link add cni0.200 type bridge");
+    let error = wire(&new_namespace(), &in_vlans(7, 200, &[])).expect_err("it is no veth");
+    assert!(error.to_string().starts_with("cni0.200 shall be the gateway of a VLAN"), "{error}");
+    assert!(link_named("pw7").is_none());
+}
+
 fn vlans_are_refused() {
     let refused = || {
         let error = wire(&new_namespace(), &in_vlans(2, 100, &[])).expect_err("not this kernel");
         let said = error.to_string();
         assert!(said.contains("cni0") && said.contains("CONFIG_BRIDGE_VLAN_FILTERING"), "{said}");
         assert!(said.contains("`vlan`"), "which key: {said}");
-        assert!(link_named("pw2").is_none());
+        assert!(link_named("pw2").is_none() && link_named("cni0.100").is_none());
     };
     refused();
     assert!(link_named("cni0").is_none(), "nothing is left");

@@ -63,7 +63,8 @@ fn new_namespace() -> Namespace {
 
 pub(super) fn wired(plan: &Checked) -> Namespace {
     let pod = new_namespace();
-    super::wire(&pod, plan).expect("wired");
+    let done = super::wire(&pod, plan).expect("wired");
+    super::announce(&done, plan, &[]);
     // It goes up before the other, and the kernel notices its carrier in its own time: what is sent there before is
     // lost.
     let shown = || output(&format!("ip link show dev {}", plan.host_interface));

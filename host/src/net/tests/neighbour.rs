@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType, recv, socket};
 
 use super::super::namespace::Namespace;
-use super::super::{Unwiring, unwire};
+use super::super::{Unwiring, announce, unwire, wire};
 use super::*;
 
 const V4: &str = "10.244.1.0/24";
@@ -95,7 +95,12 @@ fn an_address_that_is_still_being_asked_for_is_not_announced() {
         };
         let _asking = wired(&Checked { duplicate_address_detection: true, ..bridged(3, &[V4, V6]) });
         assert_eq!(announced(), 0);
-        let _in_use = wired(&bridged(4, &[V4, V6]));
+        let in_use = bridged(4, &[V4, V6]);
+        let pod = new_namespace();
+        let done = wire(&pod, &in_use).expect("wired");
+        announce(&done, &in_use, &["fd00:244:1::4".parse().expect("valid")]);
+        assert_eq!(announced(), 0, "nobody remembers what was never there");
+        announce(&done, &in_use, &[]);
         assert_eq!(announced(), 1);
     });
 }

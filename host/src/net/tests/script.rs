@@ -7,7 +7,7 @@ use std::io::Write;
 use crate::plan::script;
 
 use super::super::sysctl::Sysctl;
-use super::super::wire;
+use super::super::{announce, wire};
 use super::bridge::{in_vlans, kernel_filters_by_vlan};
 use super::*;
 
@@ -96,7 +96,8 @@ fn on_a_node(work: impl FnOnce() + Send) {
 fn assert_same(prepare: &[&str], plan: &Checked) {
     let (mut by_wire, mut by_script) = (BTreeSet::new(), BTreeSet::new());
     let text = script::add(plan);
-    on_a_node(|| by_wire = after(prepare, |pod, _| drop(wire(pod, plan).expect("wired"))));
+    let wired = |pod: &Namespace, _: &str| announce(&wire(pod, plan).expect("wired"), plan, &[]);
+    on_a_node(|| by_wire = after(prepare, wired));
     on_a_node(|| {
         let script = |_: &Namespace, name: &str| {
             let mut file = tempfile::NamedTempFile::new().expect("a file");

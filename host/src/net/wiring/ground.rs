@@ -8,6 +8,7 @@ use super::super::namespace::Namespace;
 use super::super::socket::{Request, Socket};
 use super::super::{DEFAULT_MTU, Error, neighbour, route};
 use super::{Wired, WiredBridge, taken};
+use crate::plan::derived::divided;
 use crate::plan::{Checked, Wiring};
 
 /// What is there before anything is done.
@@ -75,6 +76,7 @@ pub(super) fn prepare(
     let Wiring::Bridge { bridge: planned, vlans, .. } = &plan.wiring else {
         return Ok(Prepared::without_bridge(plan.mtu.unwrap_or(DEFAULT_MTU)));
     };
+    let (planned, gateway) = &divided(planned, vlans.as_ref());
     let carried = before.bridge.as_ref().map(|bridge| before.carried_by(bridge.index)).unwrap_or_default();
     let is_new = before.bridge.is_none();
     let found = match before.bridge {
@@ -91,14 +93,17 @@ pub(super) fn prepare(
     let mut requests = bridge::settle(&found, planned)?;
     requests.extend(cleared);
     requests.extend(bridge::ensure_addresses(found.interface(), mac, planned, &carried));
-    requests.extend(neighbour::correct(found.interface(), plan));
+    // Else the node meets the pod elsewhere.
+    if gateway.is_none() {
+        requests.extend(neighbour::correct(found.interface(), plan));
+    }
     let (before, after) = if alters {
         (bridge::ensure_link_local(found.interface(), mac, planned).into_iter().collect(), requests)
     } else {
         (requests, Vec::new())
     };
     let mtu = planned.mtu.unwrap_or(found.mtu);
-    let bridge = WiredBridge { name: planned.name.clone(), mac, mtu };
+    let bridge = WiredBridge { name: planned.name.clone(), mac, mtu, index: found.index };
     let wired = Wired { mtu: plan.mtu.unwrap_or(mtu), bridge: Some(bridge) };
     Ok(Prepared { wired, bridge: Some(found), before, after })
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 
 use crate::names::{InterfaceName, MacAddress};
-use crate::plan::derived::routed_addresses;
+use crate::plan::derived::{node_interface, routed_addresses, vlan_gateway};
 use crate::plan::{Checked, Wiring};
 
 use super::link::{self, Interface, Veth};
@@ -19,6 +19,7 @@ use super::sysctl::{Families, enable_ipv6};
 use super::{Error, Refused, address, announcement, bridge, rules, shaping, vlan};
 
 mod container;
+mod gateway;
 mod ground;
 mod last;
 
@@ -46,6 +47,8 @@ pub struct WiredBridge {
     pub mac: MacAddress,
     /// In bytes.
     pub mtu: u32,
+    /// Of the interface by which the node speaks to the pod: the bridge's, or that of a VLAN on it.
+    index: u32,
 }
 
 /// Wires a pod. The calling thread is in the node's network namespace.
@@ -69,13 +72,22 @@ pub fn wire(pod: &Namespace, plan: &Checked) -> Result<Wired, Error> {
     })
 }
 
+/// Tells the other pods of the bridge who has the addresses now, if they may remember somebody else. Those that
+/// nobody had before are remembered by nobody: the announcement, which goes to every port, is spared.
+pub fn announce(wired: &Wired, plan: &Checked, never_held: &[IpAddr]) {
+    if let Some(bridge) = &wired.bridge {
+        announcement::send(bridge.index, plan, never_held);
+    }
+}
+
 fn link_up(host: &mut Socket, pod: &Namespace, plan: &Checked, found: Found) -> Result<Wired, Error> {
-    let prepared = prepare(host, pod, plan, found)?;
+    let mut prepared = prepare(host, pod, plan, found)?;
     let index = create_veth(host, pod, plan, &prepared)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
     connect(host, end, pod, plan, &prepared).map_err(|error| undo(host, end, plan, error))?;
-    if let Some(bridge) = &prepared.bridge {
-        announcement::send(bridge.index, plan);
+    if let Some(bridge) = &mut prepared.wired.bridge {
+        let gateway = node_interface(plan).filter(|name| *name != bridge.name);
+        bridge.index = gateway.and_then(|gateway| index_of(host, &gateway).ok()).unwrap_or(bridge.index);
     }
     Ok(prepared.wired)
 }
@@ -140,10 +152,14 @@ fn connect(
     prepared: &Prepared,
 ) -> Result<(), Error> {
     if let (Some(before), Wiring::Bridge { bridge, vlans, .. }) = (&prepared.bridge, &plan.wiring) {
-        bridge::keep_address(host, before, bridge)?;
         if vlans.is_some() {
             bridge::filter_by_vlan(host, before, bridge)?;
         }
+        if let Some(gateway) = vlan_gateway(bridge, vlans.as_ref()) {
+            gateway::ensure(host, before, &gateway, plan)?;
+        }
+        // With all ports that it gets.
+        bridge::keep_address(host, before, bridge)?;
     }
     let mut requests = match &plan.traffic.bandwidth {
         Some(bandwidth) => shaping::requests(host, end, bandwidth, prepared.wired.mtu)?,

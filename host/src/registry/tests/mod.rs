@@ -132,9 +132,9 @@ fn what_cannot_be_a_policy_is_refused_with_the_remedy() {
     assert!(node.refused(&Guest::default().module()).contains("`wasm-tools component new"));
     let component = |text: &str| wat::parse_str(format!("(component {text})")).unwrap();
     let wasi =
-        node.refused(&component(r#"(import "wasi:cli/environment@0.2.6" (instance (export "f" (func))))"#));
+        node.refused(&component(r#"(import "wasi:cli/environment@0.3.0" (instance (export "f" (func))))"#));
     assert!(
-        wasi.contains("imports wasi:cli/environment@0.2.6") && wasi.contains("build it without WASI"),
+        wasi.contains("imports wasi:cli/environment@0.3.0") && wasi.contains("WASI of version 0.2"),
         "{wasi}"
     );
     let foreign =

@@ -1,16 +1,12 @@
-//! Leases, requests and notes for the unit tests of policies. Not there on wasm32.
-
-extern crate std;
+//! A lease database in memory.
 
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
-use core::cell::RefCell;
 use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{AddPlan, AddRequest, AddressRange, Holder, Leases, Node, after, nth};
+use crate::{AddPlan, AddRequest, Holder, Leases, after};
 
 /// A lease database in memory, which answers as the host's does, but keeps no gateways back.
 #[derive(Debug, Clone, Default)]
@@ -80,70 +76,13 @@ impl Leases for FakeLeases {
     }
 }
 
-/// Blocks or addresses from their text.
-///
-/// # Panics
-/// If one of them is neither.
-pub fn prefixes(texts: &[&str]) -> Vec<IpNet> {
-    let prefix = |text: &&str| match text.parse::<IpAddr>() {
-        Ok(address) => address.into(),
-        Err(_) => text.parse().expect("an address or a block"),
-    };
-    texts.iter().map(prefix).collect()
-}
-
-/// A range of a subnet, whose gateway is the first address after the network address.
-///
-/// # Panics
-/// If a text is no block or no address.
-pub fn range(subnet: &str, first: &str, last: &str) -> AddressRange {
-    let address = |text: &str| text.parse::<IpAddr>().expect("an address");
-    let subnet = subnet.parse().expect("a block");
-    AddressRange { subnet, first: address(first), last: address(last), gateway: nth(subnet, 1) }
-}
-
-/// Node `n1`, with these pools, in a cluster of 10.244.0.0/16 and fd00:10:244::/48.
-pub fn node(pools: &[&str]) -> Node {
-    Node {
-        name: "n1".to_string(),
-        addresses: Vec::new(),
-        pools: prefixes(pools),
-        cluster: prefixes(&["10.244.0.0/16", "fd00:10:244::/48"]),
-    }
-}
-
-/// An ADD of `eth0` for a container on a node with these pools, outside Kubernetes, that asks for nothing.
-pub fn add_request(container_id: &str, pools: &[&str]) -> AddRequest {
-    AddRequest {
-        network: "pods".to_string(),
-        container_id: container_id.to_string(),
-        ifname: "eth0".to_string(),
-        pod: None,
-        node: node(pools),
-        requested_addresses: Vec::new(),
-        requested_mac: None,
-        range_sets: None,
-        requested_routes: Vec::new(),
-        extra: Vec::new(),
-    }
-}
-
-std::thread_local! {
-    static NOTES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-/// What was [logged](crate::log) by this thread, and so by this test, since it was last asked.
-pub fn notes() -> Vec<String> {
-    NOTES.take()
-}
-
-pub(crate) fn note(message: &str) {
-    NOTES.with_borrow_mut(|notes| notes.push(message.to_string()));
-}
-
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString as _;
+
     use super::*;
+    use crate::AddressRange;
+    use crate::testing::{add_request, prefixes, range};
 
     fn free(leases: &FakeLeases, block: &str, start: Option<&str>) -> Option<IpAddr> {
         let start = start.map(|start| start.parse().expect("an address"));

@@ -1,0 +1,120 @@
+//! What goes between podwire and a policy's process: messages in JSON, each after its length.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Shutdown};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::super::fault::Fault;
+use super::super::host::Note;
+use super::super::instance::Spent;
+use super::super::limits;
+use super::super::question::{Answer, Question};
+use crate::leases::{self, Holder, Steps, View};
+
+/// Fuel ends a policy long before; what keeps podwire waiting for longer does not answer at all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of a message: what a policy may answer, in digits and quotation marks.
+const MOST: u32 = 16 * limits::PASSED_BYTES as u32;
+
+/// From podwire.
+#[derive(Serialize)]
+pub(super) enum Told<'a> {
+    Question(&'a Question),
+    Leases(Fact),
+}
+
+/// The same, where it arrives.
+#[derive(Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+pub(super) enum Heard {
+    Question(Question),
+    Leases(Fact),
+}
+
+/// From the policy's process.
+#[derive(Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+pub(super) enum Ask {
+    /// First of all: whether the policy can be asked.
+    Started(Result<(), Fault>),
+    Leases(LeaseQuestion),
+    Answer {
+        answer: Result<Answer, Fault>,
+        notes: Vec<Note>,
+        spent: Spent,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum LeaseQuestion {
+    HolderOf(IpAddr),
+    FirstFree(IpNet, Option<IpAddr>),
+    LastTaken(IpNet),
+    Taken(IpNet),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum Fact {
+    Holder(Option<Holder>),
+    Address(Option<IpAddr>),
+    Count(u64),
+}
+
+impl LeaseQuestion {
+    pub(super) fn put_to(&self, view: &dyn View, steps: &mut Steps) -> Result<Fact, leases::Error> {
+        Ok(match self {
+            Self::HolderOf(address) => Fact::Holder(view.holder_of(*address, steps)?),
+            Self::FirstFree(block, start) => Fact::Address(view.first_free(*block, *start, steps)?),
+            Self::LastTaken(block) => Fact::Address(view.last_taken(*block, steps)?),
+            Self::Taken(block) => Fact::Count(view.taken(*block, steps)?),
+        })
+    }
+}
+
+/// One end.
+pub(super) struct Wire(UnixStream);
+
+impl Wire {
+    /// podwire's end, which does not wait for ever.
+    pub(super) fn to_policy(stream: UnixStream) -> io::Result<Self> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self(stream))
+    }
+
+    /// The other end, which does: its process ends with podwire.
+    pub(super) fn to_podwire(stream: UnixStream) -> Self {
+        Self(stream)
+    }
+
+    pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
+        let mut bytes = vec![0; 4];
+        serde_json::to_writer(&mut bytes, message)?;
+        let length = u32::try_from(bytes.len() - 4).map_err(io::Error::other)?;
+        bytes[..4].copy_from_slice(&length.to_le_bytes());
+        self.0.write_all(&bytes)
+    }
+
+    pub(super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length)?;
+        let length = u32::from_le_bytes(length);
+        if length > MOST {
+            return Err(io::Error::other(format!("it sent {length} bytes, of at most {MOST}")));
+        }
+        let mut bytes = Vec::new();
+        (&self.0).take(length.into()).read_to_end(&mut bytes)?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    pub(super) fn close(&self) {
+        // It may have ended already.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
