@@ -63,6 +63,6 @@ languages: build
 
 lint:
 	cargo fmt --check
-	cargo clippy --workspace --all-targets --features podwire-tests/plugin-build -- --deny warnings
+	cargo clippy --workspace --all-targets --features podwire-tests/plugin-build,podwire-tests/languages -- --deny warnings
 	cargo clippy --workspace --no-default-features --all-targets -- --deny warnings
 	if command -v shellcheck; then scripts/shellcheck; fi

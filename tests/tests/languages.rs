@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 const LANGUAGES: [&str; 3] = ["js", "python", "c"];
 
+const NETWORKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../guests/by-namespace");
+
 const NETWORK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../guests/by-namespace/pods.conflist");
 
 /// No bound on speed: an interpreter on a busy machine takes its time.
@@ -48,6 +50,7 @@ impl Decisions {
         let component = built(language);
         podwire.run(&["policy", "inspect", &component]).done();
         podwire.run(&["policy", "install", &component, "--name", "by-namespace"]).done();
+        podwire.run(&["policy", "activate", "by-namespace", "--net-dir", NETWORKS]).done();
         let plan = |pod| podwire.run(&["plan", NETWORK, "--pod", pod]).done();
         let plans = ["db/postgres", "shop/web"].map(plan).to_vec();
         let (addresses, full) = fill(&node);

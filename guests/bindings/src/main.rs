@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use wit_bindgen_core::{Files, wit_parser::Resolve};
@@ -13,7 +14,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 fn main() -> Outcome<()> {
     let folder = guests().join("c/bindings");
     for (name, content) in generate()?.iter() {
-        fs::write(folder.join(name), content)?;
+        fs::File::create(folder.join(name))?.write_all(content)?;
     }
     Ok(())
 }
