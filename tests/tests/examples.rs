@@ -77,6 +77,7 @@ fn put_in_force(policy: &str, podwire: impl Fn(&[&str]) -> String) {
     let component = BUILT.join(policy).with_extension("wasm");
     let component = component.to_str().expect("the workspace's path is text");
     podwire(&["policy", "install", component, "--name", policy]);
+    podwire(&["policy", "activate", policy]);
 }
 
 fn addresses(result: &Value) -> Vec<IpAddr> {

@@ -26,7 +26,7 @@ fn it_can_be_followed_to_its_end() {
         return lacks("rustup");
     }
     // Processes of its own: so its lab is the only one, and ends with it.
-    if !works("unshare", "--pid") {
+    if !works("unshare", "--mount") {
         return lacks("root");
     }
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tutorial");

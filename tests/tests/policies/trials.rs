@@ -286,7 +286,7 @@ fn a_version_is_pinned_listed_and_removed_by_its_digest() {
     let wrong = format!("sha256:{}", "0".repeat(64));
     let refused =
         bench.podwire.run(&["policy", "install", path, "--name", "other", "--digest", &wrong]).failed();
-    assert!(refused.contains(&format!("not {wrong}: it is not installed")), "{refused}");
+    assert!(refused.contains(&format!("--digest wants {wrong}: nothing was installed")), "{refused}");
     let said = bench.policy(&["install", path, "--name", NAME, "--digest", &version_of(path)]);
     assert!(said.contains(&format!("    podwire policy activate {bad}\n")), "{said}");
     let said = bench.activate(NAME, &[]);
