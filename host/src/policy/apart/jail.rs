@@ -145,6 +145,7 @@ const HARMLESS: [i64; 14] = [
 
 /// For tests: what the process must not have.
 #[cfg(test)]
+#[cfg(feature = "compiler")]
 pub(super) fn map(protection: libc::c_int, flags: libc::c_int) {
     // SAFETY: the kernel chooses a place that nothing else is at.
     unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
