@@ -244,3 +244,22 @@ fn a_version_in_use_is_not_removed() {
     node.registry.roll_back(&a.name, None, BY).unwrap();
     assert!(matches!(node.registry.roll_back(&a.name, None, BY), Err(Error::NothingBefore { .. })));
 }
+
+#[test]
+fn what_decides_is_not_tried_beside_itself() {
+    let node = node();
+    let [a, b, c] = three(&node);
+    let blue = network("blue");
+    for version in [&a, &b] {
+        node.registry.activate(version, None, BY).unwrap();
+    }
+    // Gone back to what is tried.
+    node.registry.try_out(&a, None, Trial::Shadow, BY).unwrap();
+    assert!(node.fails_often(&b, "red").is_some());
+    assert_eq!(node.chosen("red", "web"), Chosen { decides: a.clone(), shadow: None });
+    assert_eq!(node.fails_often(&a, "red"), None, "there is nothing to go back to");
+    // Everywhere is what a network had for a trial.
+    node.registry.try_out(&c, Some(&blue), Trial::Canary(10), BY).unwrap();
+    node.registry.activate(&c, None, BY).unwrap();
+    assert_eq!(node.standing("p").rollout(Some(&blue)).unwrap().candidate, None);
+}
