@@ -263,3 +263,18 @@ fn what_decides_is_not_tried_beside_itself() {
     node.registry.activate(&c, None, BY).unwrap();
     assert_eq!(node.standing("p").rollout(Some(&blue)).unwrap().candidate, None);
 }
+
+#[test]
+fn as_many_faults_are_counted_as_a_node_allows() {
+    const MANY: u32 = 200;
+    let node = node();
+    let [a, b, _] = three(&node);
+    for version in [&a, &b] {
+        node.registry.activate(version, None, BY).unwrap();
+    }
+    let attachment = AttachmentId { container_id: "c1".parse().unwrap(), ifname: "eth0".parse().unwrap() };
+    let occasion = Occasion { network: &network("red"), attachment: &attachment };
+    let fails = || node.registry.failed(&b, occasion, &"x".repeat(2_000), MANY).unwrap();
+    assert!((1..MANY).all(|_| fails().is_none()));
+    assert!(fails().is_some(), "{} faults", b.faults().unwrap());
+}
