@@ -278,3 +278,16 @@ fn as_many_faults_are_counted_as_a_node_allows() {
     assert!((1..MANY).all(|_| fails().is_none()));
     assert!(fails().is_some(), "{} faults", b.faults().unwrap());
 }
+
+#[test]
+fn what_has_no_version_of_it_any_more_is_not_given_one_back() {
+    let node = node();
+    let [a, ..] = three(&node);
+    // The same component has another name, so it is still there.
+    node.registry
+        .install(&"q".parse().unwrap(), &Guest { pages: 1, ..Guest::default() }.build(), BY)
+        .unwrap();
+    node.registry.remove(&a.name, BY).unwrap();
+    let error = node.registry.activate(&a, None, BY).unwrap_err();
+    assert!(matches!(error, Error::Gone { .. }), "{error}");
+}
