@@ -291,3 +291,17 @@ fn what_has_no_version_of_it_any_more_is_not_given_one_back() {
     let error = node.registry.activate(&a, None, BY).unwrap_err();
     assert!(matches!(error, Error::Gone { .. }), "{error}");
 }
+
+#[test]
+fn who_may_only_look_keeps_nobody_waiting() {
+    use rustix::fs::{FlockOperation, flock};
+
+    let node = node();
+    let [a, ..] = three(&node);
+    for directory in [&a.dir, &node.registry.policies] {
+        let _lock = compiled::lock(directory).unwrap();
+        let anybodys = fs::File::open(directory).unwrap();
+        flock(&anybodys, FlockOperation::NonBlockingLockExclusive).expect("it keeps nobody from anything");
+        assert_eq!(directory.join("lock").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
