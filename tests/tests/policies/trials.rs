@@ -281,7 +281,7 @@ fn a_version_is_pinned_listed_and_removed_by_its_digest() {
     let wrong = format!("sha256:{}", "0".repeat(64));
     let refused =
         bench.podwire.run(&["policy", "install", path, "--name", "other", "--digest", &wrong]).failed();
-    assert!(refused.contains(&format!("not {wrong}: it is not installed")), "{refused}");
+    assert!(refused.contains(&format!("wants {wrong}: nothing was installed")), "{refused}");
     let said = bench.policy(&["install", path, "--name", NAME, "--digest", &version_of(path)]);
     assert!(said.contains(&format!("    podwire policy activate {bad}\n")), "{said}");
     let said = bench.activate(NAME, &[]);
@@ -290,6 +290,7 @@ fn a_version_is_pinned_listed_and_removed_by_its_digest() {
     assert!(listed.contains(&format!("active: {} since 20", version_of(path))), "{listed}");
     assert!(listed.contains(", not in use"), "{listed}");
     assert!(bench.policy(&["inspect", &bad]).contains("podwire takes it"));
+    assert!(bench.podwire.run(&["policy", "test", &bad]).stdout.contains("fuel"));
     let refused = bench.podwire.run(&["policy", "remove", &bad]).failed();
     assert!(refused.contains("is active, or is tried: activate another version first"), "{refused}");
     bench.policy(&["remove", &good]);
