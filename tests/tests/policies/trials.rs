@@ -163,6 +163,8 @@ fn a_canary_decides_for_some_pods_and_is_withdrawn_when_it_fails() {
     let names: Vec<_> = (0..PODS).map(|pod| format!("pod-{pod}")).collect();
     let (tried, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| bench.is_hostile_for(name));
     assert!(tried.len().abs_diff(PODS / 2) < PODS / 3, "{} of {PODS}", tried.len());
+    let explained = bench.podwire.run(&["explain", &format!("container-{}", tried[0])]).done();
+    assert!(explained.contains("in force since 20") && explained.contains("50 % of the pods"), "{explained}");
     // Asked again, and dry, the answer is the same.
     assert!(bench.is_hostile_for(tried[0]) && !bench.is_hostile_for(others[0]));
     let listed = bench.policy(&["list"]);
