@@ -153,6 +153,18 @@ fn a_pod_that_asks_for_what_breaks_a_rule_is_no_fault_of_the_policy() {
 }
 
 #[test]
+fn the_built_in_policy_is_complained_of_like_any_other() {
+    let Some((bench, _)) = Bench::with_two() else { return };
+    bench.add(&Network::new("1.1.0", &[V4]).with("policy", json!("bridge")), &bench.node.pod("web")).result();
+    let listed = bench.policy(&["list"]);
+    let digest =
+        listed.split("sha256:").nth(1).and_then(|rest| rest.split_once(" built in")).expect("it decides").0;
+    write(bench.policies().join(digest).join("faults"), "it failed\n".repeat(LIMIT));
+    let status = bench.podwire.run(&["status"]).no();
+    assert!(status.contains("built in, failed 3 times, the last time: it failed"), "{status}");
+}
+
+#[test]
 fn a_canary_decides_for_some_pods_and_is_withdrawn_when_it_fails() {
     const PODS: usize = 24;
     let Some((bench, [good, bad])) = Bench::with_two() else { return };
