@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::choice::{Choice, identity};
+use super::choice::Choice;
 use super::deciding::Deciding;
 use super::delegate::Delegate;
 use super::error::decided_by;
@@ -82,7 +82,7 @@ fn reserve(
     netns: NetworkNamespace,
 ) -> Result<Reserved, Error> {
     let settings = Settings::read(&state.node_config())?;
-    let choice = Choice::make(state, &settings, &request.configuration, Some(&identity(request)))?;
+    let choice = Choice::make(state, &settings, &request.configuration, Some(request))?;
     let counted = |error: &Error| choice.settle(&settings, request, Some(error), None);
     let mut deciding = Deciding::prepare(&choice, Registry::load).inspect_err(counted)?;
     let reserved = reserve_by(&mut deciding, state, &settings, request, source, lent, netns);

@@ -25,10 +25,9 @@ pub(super) fn broken(policy: &Installed, violation: &Violation) -> Error {
 }
 
 /// Whether what came of asking a policy is a fault of it: it trapped, passed a limit, or broke a rule; not a refusal,
-/// and nothing that is the node's. Where somebody asked for an address of his choice, that may be what breaks the
-/// rule: pods must not be able to get a policy out of the way.
-pub(super) fn is_fault(error: &Error, has_wishes: bool) -> bool {
-    error.code() == Code::POLICY_FAILED || (error.code() == Code::PLAN_BROKE_RULE && !has_wishes)
+/// and nothing that is the node's. Where somebody else chose the addresses, that may be what breaks the rule.
+pub(super) fn is_fault(error: &Error, others_chose: bool) -> bool {
+    error.code() == Code::POLICY_FAILED || (error.code() == Code::PLAN_BROKE_RULE && !others_chose)
 }
 
 /// Whom to ask why a plan is as it is.

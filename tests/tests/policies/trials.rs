@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use podwire_tests::command::write_program;
 use podwire_tests::network::V4;
 use podwire_tests::{Network, Outcome};
 use serde_json::{Value, json};
@@ -162,6 +163,27 @@ fn the_built_in_policy_is_complained_of_like_any_other() {
     write(bench.policies().join(digest).join("faults"), "it failed\n".repeat(LIMIT));
     let status = bench.podwire.run(&["status"]).no();
     assert!(status.contains("built in, failed 3 times, the last time: it failed"), "{status}");
+}
+
+#[test]
+fn an_address_that_another_plugin_gives_twice_is_no_fault_of_the_policy() {
+    let Some((bench, [good, bad])) = Bench::with_two() else { return };
+    bench.activate(&good, &[]);
+    bench.activate(&bad, &[]);
+    let gives = "#!/bin/sh\ncat >/dev/null\necho '{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"10.244.1.9/32\"}]}'\n";
+    bench.plugin.folder_with_its_name();
+    write_program("/run/cni-bin/forgetful", gives);
+    let plan = json!({ "plan": { "addresses": [{ "prefix": "10.244.1.9/32" }] } });
+    let lent = network(plan).with("ipam", json!({ "type": "forgetful" }));
+    let add = |name: &str| {
+        let call = bench.plugin.call("ADD", &lent, &bench.node.pod(name)).env("CNI_PATH", "/run/cni-bin");
+        bench.plugin.run(&call)
+    };
+    add("first").result();
+    for other in 0..LIMIT {
+        assert_eq!(add(&format!("other-{other}")).error().code, code::PLAN_BROKE_RULE);
+    }
+    bench.podwire.run(&["status"]).done();
 }
 
 #[test]
