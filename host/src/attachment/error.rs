@@ -87,6 +87,7 @@ impl From<policy::Error> for Error {
             {
                 return error.into();
             }
+            policy::Error::Failed { fault: policy::Fault::NoProcess(_), .. } => Code::POLICY_UNUSABLE,
             policy::Error::Failed { .. } => Code::POLICY_FAILED,
             policy::Error::Answer { .. } => Code::PLAN_BROKE_RULE,
             _ => Code::POLICY_UNUSABLE,
@@ -98,5 +99,20 @@ impl From<policy::Error> for Error {
 impl From<registry::Error> for Error {
     fn from(error: registry::Error) -> Self {
         Self::new(Code::POLICY_UNUSABLE, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_node_lacks_is_no_fault_of_the_policy() {
+        let failed = |fault| {
+            let policy = "p (sha256:00)".into();
+            is_fault(&policy::Error::Failed { policy, call: "start", fault }.into(), false)
+        };
+        assert!(failed(policy::Fault::Process("it was ended by signal 11".to_owned())));
+        assert!(!failed(policy::Fault::NoProcess("Resource temporarily unavailable".to_owned())));
     }
 }
