@@ -106,7 +106,7 @@ fn reserve_by(
         Some((turn, delegated)) => (turn, Some(delegated)),
         None => (store.turn(&request.attachment)?, None),
     };
-    import::host_local(&store, &request.configuration, deciding.installed())?;
+    import::host_local(state, &store, &request.configuration)?;
     let (attachment, never_held) =
         decide(state, deciding, &store, (request, &asked), Beside { netns, delegated })?;
     Ok(Reserved { attachment, never_held, _turn: turn, store })

@@ -97,6 +97,11 @@ impl Registry {
         Ok(self.version(name, digest))
     }
 
+    /// What came with podwire.
+    pub fn builtin(&self) -> Installed {
+        self.version(&PolicyName::default(), *builtin::DIGEST)
+    }
+
     /// The version of a policy that decided something earlier.
     pub fn installed(&self, name: &PolicyName, digest: Digest) -> Result<Installed, Error> {
         let version = self.version(name, digest);
