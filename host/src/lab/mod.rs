@@ -88,6 +88,7 @@ fn show(time: Duration) -> String {
 
 /// Becomes a command in a namespace of the lab. Returns if it cannot.
 pub fn exec(name: &str, command: &[String]) -> Result<ExitCode> {
+    let here = std::env::current_dir();
     let lab = entered()?;
     let names = lab.names();
     if !names.contains(&name) {
@@ -96,6 +97,10 @@ pub fn exec(name: &str, command: &[String]) -> Result<ExitCode> {
     let (program, arguments) = command.split_first().context("no command was given")?;
     let mut command = Command::new(program);
     command.args(arguments);
+    // The same folders are there, by the same names.
+    if let Some(here) = here.ok().filter(|here| here.is_dir()) {
+        command.current_dir(here);
+    }
     if let Some(node) = lab.nodes.iter().find(|node| node.name == name) {
         command.env("PODWIRE_ROOT", node.root());
     }

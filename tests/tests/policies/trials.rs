@@ -215,9 +215,14 @@ fn a_shadow_is_heard_and_has_no_effect() {
     let (pod, network) = (bench.node.pod("web"), network(json!({})));
     let outcome = bench.add(&network, &pod);
     assert_eq!(outcome.result()["ips"][0]["address"], "10.244.1.2/24");
-    let words = ["in the shadow of sha256:", "addresses would be [{\"gateway\":null,\"prefix\":\"10.244.1."];
+    let words = ["in the shadow of sha256:", "addresses[0].prefix would be "];
     assert!(words.iter().all(|word| outcome.stderr.contains(word)), "{outcome}");
     assert_eq!(outcome.stderr.lines().count(), 1, "{outcome}");
+    let journal =
+        std::fs::read_to_string(bench.node.root().join("lib/journal/journal")).expect("it is there");
+    for entry in ["\"shadow\":{\"digest\":", "\"shadow\":\"policy tried (sha256:"] {
+        assert!(journal.contains(entry), "{entry} is not in {journal}");
+    }
     let digest = digest_on_record(&bench.database(), &pod.container_id, "10.244.1.2/24");
     assert!(digest.trim_start_matches("sha256:").starts_with(good.split_once('@').expect("a version").1));
     bench.del(&network, &pod);

@@ -53,7 +53,7 @@ const C: &[File] = example!(
 );
 
 /// Of every language.
-const COMMON: &[File] = example!("by-namespace": "pods.conflist");
+const COMMON: &[File] = example!("by-namespace": "pods.conflist", "cases/halves.toml");
 const WIT: &[u8] = include_bytes!("../../../../wit/policy.wit");
 
 /// What the example in Rust finds around it in this repository.
