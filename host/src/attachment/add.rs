@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::choice::{Choice, identity};
+use super::choice::Choice;
 use super::deciding::Deciding;
 use super::delegate::Delegate;
 use super::error::decided_by;
@@ -82,7 +82,7 @@ fn reserve(
     netns: NetworkNamespace,
 ) -> Result<Reserved, Error> {
     let settings = Settings::read(&state.node_config())?;
-    let choice = Choice::make(state, &settings, &request.configuration, Some(&identity(request)))?;
+    let choice = Choice::make(state, &settings, &request.configuration, Some(request))?;
     let counted = |error: &Error| choice.settle(&settings, request, Some(error), None);
     let mut deciding = Deciding::prepare(&choice, Registry::load).inspect_err(counted)?;
     let reserved = reserve_by(&mut deciding, state, &settings, request, source, lent, netns);
@@ -106,7 +106,7 @@ fn reserve_by(
         Some((turn, delegated)) => (turn, Some(delegated)),
         None => (store.turn(&request.attachment)?, None),
     };
-    import::host_local(&store, &request.configuration, deciding.installed())?;
+    import::host_local(state, &store, &request.configuration)?;
     let (attachment, never_held) =
         decide(state, deciding, &store, (request, &asked), Beside { netns, delegated })?;
     Ok(Reserved { attachment, never_held, _turn: turn, store })

@@ -3,7 +3,7 @@
 use super::error::is_fault;
 use super::shadow::Shadowed;
 use super::tell;
-use crate::cni::{self, Configuration, Error};
+use crate::cni::{self, Configuration, Error, Ipam};
 use crate::node::config::Settings;
 use crate::registry::{Chosen, Installed, Occasion, Registry};
 use crate::state::State;
@@ -13,22 +13,24 @@ pub(super) struct Choice {
     pub(super) chosen: Chosen,
     /// The policy's own configuration.
     pub(super) config: String,
+    /// A pod, which must not be able to get a policy out of the way, asked for addresses; or another plugin gives them.
+    pub(super) others_chose: bool,
 }
 
 impl Choice {
-    /// Of the policy that the network configuration names, or else the node's settings; for the pod of this
-    /// identity, or for none in particular.
+    /// Of the policy that the network configuration names, or else the node's settings; for the pod of this ADD, or for
+    /// none in particular.
     pub(super) fn make(
         state: &State,
         settings: &Settings,
         network: &Configuration,
-        pod: Option<&str>,
+        add: Option<&cni::Add>,
     ) -> Result<Self, Error> {
         let name = network.policy.as_ref().or(settings.policy.as_ref()).cloned().unwrap_or_default();
         let config = network.config.as_deref().unwrap_or_else(|| settings.policy_config()).to_owned();
         let registry = Registry::open(state);
-        let chosen = registry.choose(&name, &network.network, pod)?;
-        Ok(Self { registry, chosen, config })
+        let chosen = registry.choose(&name, &network.network, add.map(identity).as_deref())?;
+        Ok(Self { registry, chosen, config, others_chose: add.is_some_and(is_chosen_for) })
     }
 
     /// Counts what went wrong, and takes a version that failed too often out of use. The ADD has its outcome by now.
@@ -40,8 +42,7 @@ impl Choice {
         shadowed: Option<&Shadowed>,
     ) {
         let occasion = Occasion { network: &request.configuration.network, attachment: &request.attachment };
-        let has_wishes = !request.requested.addresses.is_empty() || request.requested.mac.is_some();
-        if let Some(error) = error.filter(|error| is_fault(error, has_wishes)) {
+        if let Some(error) = error.filter(|error| is_fault(error, self.others_chose)) {
             self.count(&self.chosen.decides, occasion, &error.to_string(), settings);
         }
         let failed =
@@ -62,9 +63,15 @@ impl Choice {
 }
 
 /// By what a pod is known when it is asked for again: its name, since each attempt has a container of its own.
-pub(super) fn identity(request: &cni::Add) -> String {
+fn identity(request: &cni::Add) -> String {
     match &request.pod {
         Some(pod) => format!("{}/{}", pod.namespace, pod.name),
         None => request.attachment.container_id.to_string(),
     }
+}
+
+fn is_chosen_for(request: &cni::Add) -> bool {
+    let wishes = &request.requested;
+    let is_lent = matches!(request.configuration.ipam, Ipam::Delegate(_));
+    is_lent || !wishes.addresses.is_empty() || wishes.mac.is_some()
 }

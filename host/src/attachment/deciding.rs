@@ -38,7 +38,7 @@ impl<V: View + 'static> Deciding<V> {
         let instance = load(&installed)?.instantiate()?;
         let shadow = choice.chosen.shadow.as_ref().map(|shadow| {
             let instance = load(shadow).map_err(Error::from).and_then(|policy| Ok(policy.instantiate()?));
-            Shadow::new(shadow.clone(), instance)
+            Shadow::new(shadow.clone(), instance, choice.others_chose)
         });
         Ok(Self { installed, instance, config, shadow, asked: None })
     }

@@ -92,13 +92,8 @@ pub(super) fn store(state: &State, configuration: Option<&Configuration>) -> Res
     let to_import = configuration.filter(|configuration| import::is_pending(configuration));
     let Some(configuration) = to_import else { return Ok(Store::open_existing(&state.leases_dir())?) };
     let store = Store::open(&state.leases_dir())?;
-    let name = configuration.policy.clone().unwrap_or_default();
-    let imported = Registry::open(state)
-        .active(&name)
-        .map_err(Error::from)
-        .and_then(|policy| import::host_local(&store, configuration, &policy));
     // An ADD fails by it; what is on record can be undone all the same.
-    if let Err(why) = imported {
+    if let Err(why) = import::host_local(state, &store, configuration) {
         tell(format_args!("{why}"));
     }
     Ok(Some(store))

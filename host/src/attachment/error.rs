@@ -25,10 +25,9 @@ pub(super) fn broken(policy: &Installed, violation: &Violation) -> Error {
 }
 
 /// Whether what came of asking a policy is a fault of it: it trapped, passed a limit, or broke a rule; not a refusal,
-/// and nothing that is the node's. Where somebody asked for an address of his choice, that may be what breaks the
-/// rule: pods must not be able to get a policy out of the way.
-pub(super) fn is_fault(error: &Error, has_wishes: bool) -> bool {
-    error.code() == Code::POLICY_FAILED || (error.code() == Code::PLAN_BROKE_RULE && !has_wishes)
+/// and nothing that is the node's. Where somebody else chose the addresses, that may be what breaks the rule.
+pub(super) fn is_fault(error: &Error, others_chose: bool) -> bool {
+    error.code() == Code::POLICY_FAILED || (error.code() == Code::PLAN_BROKE_RULE && !others_chose)
 }
 
 /// Whom to ask why a plan is as it is.
@@ -88,6 +87,7 @@ impl From<policy::Error> for Error {
             {
                 return error.into();
             }
+            policy::Error::Failed { fault: policy::Fault::NoProcess(_), .. } => Code::POLICY_UNUSABLE,
             policy::Error::Failed { .. } => Code::POLICY_FAILED,
             policy::Error::Answer { .. } => Code::PLAN_BROKE_RULE,
             _ => Code::POLICY_UNUSABLE,
@@ -99,5 +99,20 @@ impl From<policy::Error> for Error {
 impl From<registry::Error> for Error {
     fn from(error: registry::Error) -> Self {
         Self::new(Code::POLICY_UNUSABLE, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_node_lacks_is_no_fault_of_the_policy() {
+        let failed = |fault| {
+            let policy = "p (sha256:00)".into();
+            is_fault(&policy::Error::Failed { policy, call: "start", fault }.into(), false)
+        };
+        assert!(failed(policy::Fault::Process("it was ended by signal 11".to_owned())));
+        assert!(!failed(policy::Fault::NoProcess("Resource temporarily unavailable".to_owned())));
     }
 }

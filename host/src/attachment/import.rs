@@ -19,12 +19,15 @@ use ipnet::IpNet;
 use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::choice::Choice;
 use super::tell;
 use crate::cni::{Code, Configuration, Error, Ipam, Ranges};
 use crate::leases::{self, Attachment, Intent, NetworkNamespace, Origin, Store, Transaction};
 use crate::names::{AttachmentId, MAX_INTERFACE_NAME};
+use crate::node::config::Settings;
 use crate::plan::{Address, AddressRange, check};
-use crate::registry::Installed;
+use crate::registry::{Installed, Registry};
+use crate::state::State;
 
 /// The interface of leases that do not name one: host-local did not always.
 const CUSTOMARY_INTERFACE: &str = "eth0";
@@ -52,16 +55,13 @@ fn folder(configuration: &Configuration) -> Option<(PathBuf, &Ranges)> {
 
 /// Brings what is on record to what host-local has: its leases are taken over, and those are released that were and
 /// are gone there. A folder without leases goes, so that nobody looks at it again.
-pub(super) fn host_local(
-    store: &Store,
-    configuration: &Configuration,
-    policy: &Installed,
-) -> Result<(), Error> {
+pub(super) fn host_local(state: &State, store: &Store, configuration: &Configuration) -> Result<(), Error> {
     let Some((folder, ranges)) = folder(configuration) else { return Ok(()) };
     let Some(_lock) = lock(&folder).map_err(|error| unreadable(&folder, &error))? else { return Ok(()) };
     let leases = leases(&folder).map_err(|error| unreadable(&folder, &error))?;
     let none_left = leases.is_empty();
-    let (taken, released) = record(store, (configuration, ranges, &folder), policy, leases)?;
+    let policy = decider(state, configuration);
+    let (taken, released) = record(store, (configuration, ranges, &folder), &policy, leases)?;
     if none_left {
         // One that stays, a mount point for one, is looked at again.
         let _ = fs::remove_dir_all(&folder);
@@ -73,6 +73,13 @@ pub(super) fn host_local(
         ));
     }
     Ok(())
+}
+
+/// What would decide for a pod of the network now. Where that cannot be told, leases are taken over all the same.
+fn decider(state: &State, configuration: &Configuration) -> Installed {
+    let settings = Settings::read(&state.node_config()).unwrap_or_default();
+    let choice = Choice::make(state, &settings, configuration, None);
+    choice.map_or_else(|_| Registry::open(state).builtin(), |choice| choice.chosen.decides)
 }
 
 /// The lock that host-local itself takes: one that still runs finishes first. None if there are no leases.

@@ -1,6 +1,6 @@
 //! An ADD up to the point where something would be changed: for people who want to see the plan.
 
-use super::choice::{Choice, identity};
+use super::choice::Choice;
 use super::deciding::Deciding;
 use super::source::Source;
 use crate::cni::{Code, Error, Input, Ipam, Request};
@@ -21,7 +21,7 @@ pub fn propose(state: &State, input: &Input) -> Result<Checked, Error> {
         return Err(Error::new(Code::UNSUPPORTED_FIELD, msg));
     }
     let settings = Settings::read(&state.node_config())?;
-    let choice = Choice::make(state, &settings, &request.configuration, Some(&identity(&request)))?;
+    let choice = Choice::make(state, &settings, &request.configuration, Some(&request))?;
     let mut deciding = Deciding::prepare(&choice, Registry::load_unsaved)?;
     let source = Source::read(&request.configuration.ipam)?;
     let asked = deciding.question(&settings, &request, &source)?;

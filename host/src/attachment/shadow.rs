@@ -17,6 +17,7 @@ pub(super) struct Shadow<V: 'static> {
     installed: Installed,
     /// Or why it could not be loaded.
     instance: Result<Instance<V>, Error>,
+    others_chose: bool,
     answer: Option<Shadowed>,
 }
 
@@ -38,8 +39,12 @@ impl Shadowed {
 }
 
 impl<V: View + 'static> Shadow<V> {
-    pub(super) fn new(installed: Installed, instance: Result<Instance<V>, Error>) -> Self {
-        Self { installed, instance, answer: None }
+    pub(super) fn new(
+        installed: Installed,
+        instance: Result<Instance<V>, Error>,
+        others_chose: bool,
+    ) -> Self {
+        Self { installed, instance, others_chose, answer: None }
     }
 
     /// Asks it what another version was asked, and compares.
@@ -51,8 +56,7 @@ impl<V: View + 'static> Shadow<V> {
             }
             Err(why) => (Err(why.clone()), view),
         };
-        let has_wishes = !asked.requested_addresses.is_empty() || asked.requested_mac.is_some();
-        let is_fault = |error: &Error| is_fault(error, has_wishes);
+        let is_fault = |error: &Error| is_fault(error, self.others_chose);
         let failed = own.as_ref().is_err_and(is_fault);
         let difference = difference(decided, &own, failed && !decided.as_ref().is_err_and(is_fault));
         self.answer = Some(Shadowed { version: self.installed.to_string(), difference, failed });

@@ -22,9 +22,10 @@ pub(super) fn run(state: &State) -> Result<ExitCode> {
         }
         let fell_back = standing.rollouts().any(|(_, rollout)| rollout.fell_back.is_some());
         let fails = |standing: &Standing| -> Result<bool> {
-            let active = standing.rollouts().filter_map(|(_, rollout)| rollout.active.as_ref());
-            for version in active {
-                if most > 0 && registry.version(&name, version.digest).faults()? >= most {
+            let everywhere = registry.active(&name).ok().map(|active| active.digest);
+            let own = standing.networks.values().filter_map(|rollout| rollout.active.as_ref());
+            for digest in own.map(|version| version.digest).chain(everywhere) {
+                if most > 0 && registry.version(&name, digest).faults()? >= most {
                     return Ok(true);
                 }
             }

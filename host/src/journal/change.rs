@@ -111,10 +111,11 @@ impl fmt::Display for Change {
 }
 
 impl What {
-    /// The version that decides from then on, for every pod.
+    /// The version that decides from then on, at least for some pods.
     pub fn in_force(&self) -> Option<Digest> {
         match self {
             Self::Activated { digest, .. }
+            | Self::Canary { digest, .. }
             | Self::RolledBack { to: digest, .. }
             | Self::FellBack { to: digest, .. } => Some(*digest),
             _ => None,

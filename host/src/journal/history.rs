@@ -52,6 +52,12 @@ struct Held {
     end: Option<End>,
 }
 
+impl Held {
+    fn boxed_holder(&self) -> Box<Holder> {
+        Box::new(self.holder.clone())
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct End {
     after: Sequence,
@@ -189,13 +195,24 @@ impl Moment {
 
     /// Why the plan could not have been recorded, if somebody else had what it needs.
     pub(super) fn conflict(&self, plan: &Checked) -> Option<Error> {
-        plan.addresses.iter().map(|address| address.prefix.addr()).find_map(|address| {
-            match self.standing(address)? {
-                (Standing::Gateway, _) => Some(Error::AddressIsGateway { address }),
-                (Standing::Held, held) => {
-                    Some(Error::AddressHeld { address, holder: Box::new(held.holder.clone()) })
-                }
+        let of_addresses = plan.addresses.iter().find_map(|address| self.in_the_way(address.prefix.addr()));
+        of_addresses.or_else(|| {
+            Intent::gateways_of(plan).into_iter().find_map(|gateway| match self.standing(gateway)? {
+                (Standing::Held, held) => Some(Error::GatewayHeld { gateway, holder: held.boxed_holder() }),
+                (Standing::Gateway, _) => None,
+            })
+        })
+    }
+
+    fn in_the_way(&self, address: IpAddr) -> Option<Error> {
+        let (standing, held) = self.standing(address)?;
+        let holder = held.boxed_holder();
+        Some(match (standing, held.end) {
+            (Standing::Gateway, _) => Error::AddressIsGateway { address },
+            (Standing::Held, Some(end)) if !self.is_on_record(held) => {
+                Error::AddressRests { address, holder, seconds: end.rest_until - self.time.seconds }
             }
+            (Standing::Held, _) => Error::AddressHeld { address, holder },
         })
     }
 

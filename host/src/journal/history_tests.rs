@@ -192,6 +192,25 @@ fn the_journal_answers_as_the_database_did() {
 }
 
 #[test]
+fn the_journal_refuses_as_the_database_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let work = Work::done_in(&directory.path().join("leases"));
+    let present = work.present();
+    let history = Arc::new(History::new(&work.entries, &present));
+    let last = *super::super::Decided::all(&work.entries).last().unwrap();
+    let moment = Moment::new(&history, last.decision, Sequence(u64::MAX));
+    let held = present.attachments[0].intent.addresses().next().unwrap();
+    let [mut by_address, mut by_gateway] = [held, ip("10.9.9.9")].map(|address| intent(9_999, address));
+    by_address.plan.addresses[0].gateway = None;
+    by_gateway.plan.addresses[0].gateway = Some(held);
+    for intent in [by_address, by_gateway] {
+        let now = moment.conflict(&intent.plan).map(|error| error.to_string());
+        let then = work.store.transaction().unwrap().reserve(intent).unwrap_err().to_string();
+        assert_eq!(now, Some(then));
+    }
+}
+
+#[test]
 fn what_has_left_the_journal_is_not_missed_but_as_the_last() {
     let directory = tempfile::tempdir().unwrap();
     let work = Work::done_in(&directory.path().join("leases"));
@@ -244,6 +263,7 @@ fn what_was_told_then_is_told_again_and_addresses_rest() {
         assert_eq!(moment.holder_of(resting, &mut Steps(9)).unwrap().is_some(), rests);
         assert_eq!(moment.first_free(block, None, &mut Steps(0)).unwrap(), Some(address));
         assert_eq!(moment.unrecorded(), 1);
-        assert_eq!(moment.conflict(&plan(99, resting)).is_some(), rests);
+        let conflict = moment.conflict(&plan(99, resting));
+        assert_eq!(matches!(conflict, Some(Error::AddressRests { seconds: 1, .. })), rests, "{conflict:?}");
     }
 }

@@ -121,6 +121,11 @@ pub enum Fault {
     /// The process of its own in which it runs.
     #[error("its process: {0}")]
     Process(String),
+    /// The node has no such process for it: that is no fault of the policy.
+    #[error(
+        "there is no process for it to run in: {0}; see what limits podwire's processes, files and memory"
+    )]
+    NoProcess(String),
 }
 
 /// What is known of a trap.
@@ -191,6 +196,7 @@ impl Fault {
             Self::NoStandIn(what) => Self::NoStandIn(clean(what)),
             Self::Malformed(why) => Self::Malformed(clean(why)),
             Self::Process(why) => Self::Process(clean(why)),
+            Self::NoProcess(why) => Self::NoProcess(clean(why)),
             others => others,
         }
     }

@@ -10,7 +10,7 @@ use crate::names::{Digest, PolicyName};
 pub(super) const COMPONENT: &[u8] = include_bytes!(env!("PODWIRE_BUILTIN"));
 
 /// Computed when podwire was built: an ADD has no time for it.
-static DIGEST: LazyLock<Digest> =
+pub(super) static DIGEST: LazyLock<Digest> =
     LazyLock::new(|| env!("PODWIRE_BUILTIN_DIGEST").parse().expect("build.rs writes digests"));
 
 /// Its digest, if that is its name.

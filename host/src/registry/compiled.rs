@@ -5,7 +5,8 @@ use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::io::retry_on_intr;
 
 use super::{COMPONENT, Error, Installed, Registry, builtin};
 use crate::policy::{self, Engine, Policy, abi_key};
@@ -108,11 +109,15 @@ pub(super) fn make_directory(path: &Path) -> Result<(), Error> {
     Ok(state::trusted(path)?)
 }
 
-/// Waits until nobody else holds the directory; it is free again when the file is dropped.
+/// Waits until nobody else holds the directory; it is free again when the file is dropped. Not the directory itself is
+/// locked: whoever may look at it could, and keep ADDs waiting.
 pub(super) fn lock(directory: &Path) -> Result<File, Error> {
     state::trusted(directory)?;
-    let file = File::open(directory).map_err(state::Error::io(directory, "open"))?;
-    rustix::fs::flock(&file, FlockOperation::LockExclusive)
-        .map_err(|error| state::Error::io(directory, "lock")(error.into()))?;
-    Ok(file)
+    let path = directory.join("lock");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = open(&path, flags, Mode::RUSR | Mode::WUSR);
+    let file = file.map_err(|error| state::Error::io(&path, "open")(error.into()))?;
+    retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
+        .map_err(|error| state::Error::io(&path, "lock")(error.into()))?;
+    Ok(file.into())
 }

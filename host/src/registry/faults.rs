@@ -12,8 +12,9 @@ use crate::journal::{Change, Time, What};
 use crate::names::{AttachmentId, NetworkName};
 use crate::state;
 
-/// Bytes after which no more lines are written: a version to which there is no alternative goes on failing.
-const MOST: u64 = 64 << 10;
+/// Bytes after which no more lines are written, unless the limit is that high: a version to which there is no
+/// alternative goes on failing.
+const ENOUGH: u64 = 64 << 10;
 
 /// Bytes of a line: one write, which no other interrupts.
 const LINE: usize = 1_024;
@@ -40,15 +41,20 @@ impl Registry {
         what: &str,
         limit: u32,
     ) -> Result<Option<Change>, Error> {
-        append(&version.faults_file(), occasion, what)?;
-        let faults = version.faults()?;
-        if limit == 0 || faults < limit {
+        let enough = ENOUGH.max(u64::from(limit) * LINE as u64);
+        append(&version.faults_file(), &line(occasion, what), enough)?;
+        if limit == 0 || version.faults()? < limit {
             return Ok(None);
         }
         let (name, network) = (&version.name, occasion.network);
         let standing = self.standing(name)?;
         let scope = standing.scope_of(&version.digest, network);
         self.change(name, scope, PODWIRE, |standing| {
+            // Whoever put it into use anew meanwhile did away with those that were counted.
+            let faults = version.faults()?;
+            if faults < limit {
+                return Ok(None);
+            }
             let what = standing.fall_back(name, scope, &version.digest, faults);
             if let Some(What::FellBack { to, .. }) = &what {
                 self.version(name, *to).forgive()?;
@@ -89,13 +95,13 @@ impl Installed {
     }
 }
 
-fn append(path: &Path, occasion: Occasion<'_>, what: &str) -> Result<(), Error> {
+fn append(path: &Path, line: &str, enough: u64) -> Result<(), Error> {
     state::trusted(path.parent().unwrap_or(Path::new("/")))?;
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from);
     let written = file.and_then(|file| {
         let mut file = std::fs::File::from(file);
-        if file.metadata()?.len() < MOST { file.write_all(line(occasion, what).as_bytes()) } else { Ok(()) }
+        if file.metadata()?.len() < enough { file.write_all(line.as_bytes()) } else { Ok(()) }
     });
     Ok(written.map_err(state::Error::io(path, "write"))?)
 }

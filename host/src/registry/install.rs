@@ -40,6 +40,7 @@ impl Registry {
         let _lock = lock(&self.policies)?;
         let is_new = !installed.dir.exists();
         make_directory(&installed.dir)?;
+        let _code = lock(&installed.dir)?;
         let stored = write(engine, installed, component, code);
         if stored.is_err() && is_new {
             // Best effort: the error that matters is the first one.

@@ -8,6 +8,7 @@
 //!     HEX/passed                            what it was asked last, and stood, before it was put into use
 //!     HEX/faults                            how it failed since then, a line each time
 //!     names/NAME.json                       which versions have that name, and which of them decides where
+//!     lock, HEX/lock                        held by whoever changes what is beside it
 //! ```
 //!
 //! Files are never changed, only made and replaced (but for `faults`, which grows); all that a name stands for is in
@@ -94,6 +95,11 @@ impl Registry {
         let standing = self.standing(name)?;
         let digest = standing.active(name, None).ok_or_else(|| self.inactive(name, &standing))?;
         Ok(self.version(name, digest))
+    }
+
+    /// What came with podwire.
+    pub fn builtin(&self) -> Installed {
+        self.version(&PolicyName::default(), *builtin::DIGEST)
     }
 
     /// The version of a policy that decided something earlier.

@@ -115,7 +115,11 @@ impl Registry {
     ) -> Result<Change, Error> {
         let now = Version { digest: version.digest, at: Time::now(), by: by.to_owned() };
         let change = self.change(&version.name, scope, by, |standing| {
-            // Somebody may have removed it meanwhile.
+            // Somebody may have removed it meanwhile, and what has another name too is still there, but not kept for
+            // this one.
+            if !standing.has(&version.digest) && !version.is_builtin() {
+                return Err(Error::Gone { name: version.name.clone(), digest: version.digest });
+            }
             version.exists()?;
             let what = alter(standing, now)?;
             version.forgive()?;

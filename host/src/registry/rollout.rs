@@ -163,6 +163,16 @@ impl Standing {
         Some(What::FellBack { from, to, faults })
     }
 
+    /// Withdraws what is tried where it decides by now: beside itself there is nothing to see, and nothing to fall
+    /// back to.
+    pub(super) fn end_trials(&mut self, name: &PolicyName) {
+        let everywhere = self.active(name, None);
+        for rollout in self.networks.values_mut().chain([&mut self.everywhere]) {
+            let active = rollout.active.as_ref().map(|version| version.digest).or(everywhere);
+            rollout.candidate.take_if(|candidate| Some(candidate.version.digest) == active);
+        }
+    }
+
     /// From the active version to the one before. What a network had before its first version is what everywhere has.
     pub(super) fn step_back(&mut self, name: &PolicyName, scope: Scope<'_>) -> Option<(Digest, Digest)> {
         let rollout = self.rollout_mut(scope);

@@ -56,6 +56,7 @@ impl Registry {
         let _lock = lock(&self.policies)?;
         let mut standing = self.standing(name)?;
         let Some(what) = alter(&mut standing)? else { return Ok(None) };
+        standing.end_trials(name);
         let path = self.file(name);
         let text = serde_json::to_vec_pretty(&standing)
             .map_err(|source| Error::Pointer { path: path.clone(), source })?;

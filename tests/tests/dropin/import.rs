@@ -76,6 +76,16 @@ fn a_delete_that_comes_before_any_add_releases_too() {
 }
 
 #[test]
+fn a_delete_needs_no_policy_to_release() {
+    let Some(node) = Node::enter() else { return };
+    let mut plugin = bridge("podwire", &json!({}));
+    plugin["policy"] = json!("absent");
+    lease("10.88.0.2", "container-old\r\neth0");
+    alone(&node, plugin).del(&node.pod("old"), &json!({ "cniVersion": "1.0.0" }));
+    assert!(!Path::new(LEASES).join("10.88.0.2").exists());
+}
+
+#[test]
 fn a_lease_of_an_earlier_boot_is_nobodys() {
     let Some(node) = Node::enter() else { return };
     let chain = alone(&node, bridge("podwire", &json!({})));

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use podwire_tests::command::write_program;
 use podwire_tests::network::V4;
 use podwire_tests::{Network, Outcome};
 use serde_json::{Value, json};
@@ -153,6 +154,39 @@ fn a_pod_that_asks_for_what_breaks_a_rule_is_no_fault_of_the_policy() {
 }
 
 #[test]
+fn the_built_in_policy_is_complained_of_like_any_other() {
+    let Some((bench, _)) = Bench::with_two() else { return };
+    bench.add(&Network::new("1.1.0", &[V4]).with("policy", json!("bridge")), &bench.node.pod("web")).result();
+    let listed = bench.policy(&["list"]);
+    let digest =
+        listed.split("sha256:").nth(1).and_then(|rest| rest.split_once(" built in")).expect("it decides").0;
+    write(bench.policies().join(digest).join("faults"), "it failed\n".repeat(LIMIT));
+    let status = bench.podwire.run(&["status"]).no();
+    assert!(status.contains("built in, failed 3 times, the last time: it failed"), "{status}");
+}
+
+#[test]
+fn an_address_that_another_plugin_gives_twice_is_no_fault_of_the_policy() {
+    let Some((bench, [good, bad])) = Bench::with_two() else { return };
+    bench.activate(&good, &[]);
+    bench.activate(&bad, &[]);
+    let gives = "#!/bin/sh\ncat >/dev/null\necho '{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"10.244.1.9/32\"}]}'\n";
+    bench.plugin.folder_with_its_name();
+    write_program("/run/cni-bin/forgetful", gives);
+    let plan = json!({ "plan": { "addresses": [{ "prefix": "10.244.1.9/32" }] } });
+    let lent = network(plan).with("ipam", json!({ "type": "forgetful" }));
+    let add = |name: &str| {
+        let call = bench.plugin.call("ADD", &lent, &bench.node.pod(name)).env("CNI_PATH", "/run/cni-bin");
+        bench.plugin.run(&call)
+    };
+    add("first").result();
+    for other in 0..LIMIT {
+        assert_eq!(add(&format!("other-{other}")).error().code, code::PLAN_BROKE_RULE);
+    }
+    bench.podwire.run(&["status"]).done();
+}
+
+#[test]
 fn a_canary_decides_for_some_pods_and_is_withdrawn_when_it_fails() {
     const PODS: usize = 24;
     let Some((bench, [good, bad])) = Bench::with_two() else { return };
@@ -163,6 +197,8 @@ fn a_canary_decides_for_some_pods_and_is_withdrawn_when_it_fails() {
     let names: Vec<_> = (0..PODS).map(|pod| format!("pod-{pod}")).collect();
     let (tried, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| bench.is_hostile_for(name));
     assert!(tried.len().abs_diff(PODS / 2) < PODS / 3, "{} of {PODS}", tried.len());
+    let explained = bench.podwire.run(&["explain", &format!("container-{}", tried[0])]).done();
+    assert!(explained.contains("in force since 20") && explained.contains("50 % of the pods"), "{explained}");
     // Asked again, and dry, the answer is the same.
     assert!(bench.is_hostile_for(tried[0]) && !bench.is_hostile_for(others[0]));
     let listed = bench.policy(&["list"]);
@@ -286,7 +322,7 @@ fn a_version_is_pinned_listed_and_removed_by_its_digest() {
     let wrong = format!("sha256:{}", "0".repeat(64));
     let refused =
         bench.podwire.run(&["policy", "install", path, "--name", "other", "--digest", &wrong]).failed();
-    assert!(refused.contains(&format!("--digest wants {wrong}: nothing was installed")), "{refused}");
+    assert!(refused.contains(&format!("wants {wrong}: nothing was installed")), "{refused}");
     let said = bench.policy(&["install", path, "--name", NAME, "--digest", &version_of(path)]);
     assert!(said.contains(&format!("    podwire policy activate {bad}\n")), "{said}");
     let said = bench.activate(NAME, &[]);
@@ -295,6 +331,7 @@ fn a_version_is_pinned_listed_and_removed_by_its_digest() {
     assert!(listed.contains(&format!("active: {} since 20", version_of(path))), "{listed}");
     assert!(listed.contains(", not in use"), "{listed}");
     assert!(bench.policy(&["inspect", &bad]).contains("podwire takes it"));
+    assert!(bench.podwire.run(&["policy", "test", &bad]).stdout.contains("fuel"));
     let refused = bench.podwire.run(&["policy", "remove", &bad]).failed();
     assert!(refused.contains("is active, or is tried: activate another version first"), "{refused}");
     bench.policy(&["remove", &good]);

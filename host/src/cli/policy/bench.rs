@@ -15,7 +15,7 @@ use crate::trial::bench::{self, Measured, Rate};
 
 #[derive(Args)]
 pub(in crate::cli) struct Arguments {
-    /// A file, or an installed policy: NAME, or NAME@DIGEST.
+    /// A file, or an installed policy: NAME, for the version installed last, or NAME@DIGEST.
     component: String,
     /// The policy's configuration, a JSON object.
     #[arg(long, value_name = "JSON", default_value = "{}", value_parser = object)]

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use crate::names::PolicyName;
-use crate::registry::Registry;
+use crate::registry::{Named, Registry};
 
 /// Its bytes, and how it is called in what is printed.
 pub(super) struct Component {
@@ -17,20 +16,13 @@ pub(super) struct Component {
 impl Component {
     /// A file goes first: a policy of that name can be told apart by a digest.
     pub(super) fn find(registry: &Registry, text: &str) -> Result<Self> {
-        let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
-        match name.parse::<PolicyName>() {
-            Ok(name) if !Path::new(text).exists() => {
-                let installed = match digest {
-                    None => registry.active(&name)?,
-                    Some(digest) => registry.installed(&name, digest.parse()?)?,
-                };
+        let path = Path::new(text);
+        match text.parse::<Named>() {
+            Ok(named) if !path.exists() => {
+                let installed = registry.find(&named)?;
                 Ok(Self { label: installed.to_string(), bytes: registry.component(&installed)? })
             }
-            _ => Self::read(Path::new(text)).with_context(|| format!("{text} cannot be a policy")),
+            _ => Ok(Self { label: text.to_owned(), bytes: Cow::Owned(super::read(path)?) }),
         }
-    }
-
-    fn read(path: &Path) -> Result<Self> {
-        Ok(Self { label: path.display().to_string(), bytes: Cow::Owned(super::read(path)?) })
     }
 }

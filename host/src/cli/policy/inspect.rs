@@ -1,15 +1,13 @@
 //! `podwire policy inspect`.
 
-use std::borrow::Cow;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::read;
+use super::component::Component;
 use crate::policy;
-use crate::registry::{Named, Registry};
+use crate::registry::Registry;
 
 #[derive(Args)]
 pub(in crate::cli) struct Arguments {
@@ -18,7 +16,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(registry: &Registry, Arguments { component }: &Arguments) -> Result<ExitCode> {
-    let found = policy::inspect(&bytes(registry, component)?)
+    let found = policy::inspect(&Component::find(registry, component)?.bytes)
         .with_context(|| format!("{component} cannot be a policy"))?;
     for import in &found.imports {
         println!("imports {} ({})", import.name, import.gets().unwrap_or("which no policy may have"));
@@ -34,12 +32,4 @@ pub(super) fn run(registry: &Registry, Arguments { component }: &Arguments) -> R
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A file goes first: a policy of that name can be told apart by a digest.
-fn bytes(registry: &Registry, component: &str) -> Result<Cow<'static, [u8]>> {
-    match component.parse::<Named>() {
-        Ok(named) if !Path::new(component).exists() => Ok(registry.component(&registry.find(&named)?)?),
-        _ => read(Path::new(component)).map(Cow::Owned),
-    }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::hex12;
 use crate::names::PolicyName;
-use crate::registry::{Error, Registry, Rollout, Scope, Standing, Trial, Version};
+use crate::registry::{Error, Installed, Registry, Rollout, Scope, Standing, Trial, Version};
 
 pub(super) fn run(registry: &Registry) -> Result<ExitCode> {
     for name in names(registry)? {
@@ -54,13 +54,14 @@ fn described(
     rollout: &Rollout,
 ) -> Result<Vec<(String, String)>, Error> {
     let with_faults = |version: &Version| -> Result<String, Error> {
-        Ok(format!("{}{}", told(version), faults(registry, name, version)?))
+        Ok(format!("{}{}", told(version), faults(&registry.version(name, version.digest))?))
     };
     let mut parts = Vec::new();
     match (&rollout.active, registry.active(name)) {
         (Some(active), _) => parts.push(("active".to_owned(), with_faults(active)?)),
         (None, Ok(builtin)) if scope.is_none() => {
-            parts.push(("active".to_owned(), format!("{} built in", builtin.digest)));
+            let told = format!("{} built in{}", builtin.digest, faults(&builtin)?);
+            parts.push(("active".to_owned(), told));
         }
         (None, _) => {}
     }
@@ -86,8 +87,7 @@ fn told(version: &Version) -> String {
     format!("{} since {} by {}", version.digest, version.at.in_words(), version.by)
 }
 
-fn faults(registry: &Registry, name: &PolicyName, version: &Version) -> Result<String, Error> {
-    let version = registry.version(name, version.digest);
+fn faults(version: &Installed) -> Result<String, Error> {
     match (version.faults()?, version.last_fault()?) {
         (faults, Some(last)) if faults > 0 => Ok(format!(", failed {faults} times, the last time: {last}")),
         _ => Ok(String::new()),

@@ -15,7 +15,7 @@ use crate::trial::{self, Report, Setting, Stopped};
 
 #[derive(Args)]
 pub(in crate::cli) struct Arguments {
-    /// A file, or an installed policy: NAME, or NAME@DIGEST.
+    /// A file, or an installed policy: NAME, for the version installed last, or NAME@DIGEST.
     component: String,
     /// Cases that you wrote: a file in TOML, or a folder of them. Without: the built-in battery.
     #[arg(long, value_name = "FILE|DIR")]

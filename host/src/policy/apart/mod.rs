@@ -34,7 +34,7 @@ pub(super) struct Apart {
 impl Apart {
     /// The code was mapped from that file, which the process needs for the policy's memory.
     pub(super) fn start(code: &Component, file: Option<&Path>) -> Result<Self, Fault> {
-        let not_made = |error| Fault::Process(format!("it could not be made: {error}"));
+        let not_made = |error| Fault::NoProcess(format!("it could not be made: {error}"));
         let mut apart = Self::fork(|wire| serving::serve(code, file, wire)).map_err(not_made)?;
         match apart.hear(&leases::Empty) {
             Ok(Ask::Started(Ok(()))) => Ok(apart),

@@ -244,3 +244,64 @@ fn a_version_in_use_is_not_removed() {
     node.registry.roll_back(&a.name, None, BY).unwrap();
     assert!(matches!(node.registry.roll_back(&a.name, None, BY), Err(Error::NothingBefore { .. })));
 }
+
+#[test]
+fn what_decides_is_not_tried_beside_itself() {
+    let node = node();
+    let [a, b, c] = three(&node);
+    let blue = network("blue");
+    for version in [&a, &b] {
+        node.registry.activate(version, None, BY).unwrap();
+    }
+    // Gone back to what is tried.
+    node.registry.try_out(&a, None, Trial::Shadow, BY).unwrap();
+    assert!(node.fails_often(&b, "red").is_some());
+    assert_eq!(node.chosen("red", "web"), Chosen { decides: a.clone(), shadow: None });
+    assert_eq!(node.fails_often(&a, "red"), None, "there is nothing to go back to");
+    // Everywhere is what a network had for a trial.
+    node.registry.try_out(&c, Some(&blue), Trial::Canary(10), BY).unwrap();
+    node.registry.activate(&c, None, BY).unwrap();
+    assert_eq!(node.standing("p").rollout(Some(&blue)).unwrap().candidate, None);
+}
+
+#[test]
+fn as_many_faults_are_counted_as_a_node_allows() {
+    const MANY: u32 = 200;
+    let node = node();
+    let [a, b, _] = three(&node);
+    for version in [&a, &b] {
+        node.registry.activate(version, None, BY).unwrap();
+    }
+    let attachment = AttachmentId { container_id: "c1".parse().unwrap(), ifname: "eth0".parse().unwrap() };
+    let occasion = Occasion { network: &network("red"), attachment: &attachment };
+    let fails = || node.registry.failed(&b, occasion, &"x".repeat(2_000), MANY).unwrap();
+    assert!((1..MANY).all(|_| fails().is_none()));
+    assert!(fails().is_some(), "{} faults", b.faults().unwrap());
+}
+
+#[test]
+fn what_has_no_version_of_it_any_more_is_not_given_one_back() {
+    let node = node();
+    let [a, ..] = three(&node);
+    // The same component has another name, so it is still there.
+    node.registry
+        .install(&"q".parse().unwrap(), &Guest { pages: 1, ..Guest::default() }.build(), BY)
+        .unwrap();
+    node.registry.remove(&a.name, BY).unwrap();
+    let error = node.registry.activate(&a, None, BY).unwrap_err();
+    assert!(matches!(error, Error::Gone { .. }), "{error}");
+}
+
+#[test]
+fn who_may_only_look_keeps_nobody_waiting() {
+    use rustix::fs::{FlockOperation, flock};
+
+    let node = node();
+    let [a, ..] = three(&node);
+    for directory in [&a.dir, &node.registry.policies] {
+        let _lock = compiled::lock(directory).unwrap();
+        let anybodys = fs::File::open(directory).unwrap();
+        flock(&anybodys, FlockOperation::NonBlockingLockExclusive).expect("it keeps nobody from anything");
+        assert_eq!(directory.join("lock").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
