@@ -88,6 +88,7 @@ impl From<policy::Error> for Error {
             {
                 return error.into();
             }
+            policy::Error::Failed { fault: policy::Fault::NoProcess(_), .. } => Code::POLICY_UNUSABLE,
             policy::Error::Failed { .. } => Code::POLICY_FAILED,
             policy::Error::Answer { .. } => Code::PLAN_BROKE_RULE,
             _ => Code::POLICY_UNUSABLE,
@@ -99,5 +100,24 @@ impl From<policy::Error> for Error {
 impl From<registry::Error> for Error {
     fn from(error: registry::Error) -> Self {
         Self::new(Code::POLICY_UNUSABLE, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Error as Failure, Fault};
+
+    /// Whoever can use up the node's processes could otherwise have a version taken out of use.
+    #[test]
+    fn what_the_node_does_not_have_is_no_fault_of_a_policy() {
+        for (fault, expected) in [
+            (Fault::NoProcess("no room".to_owned()), false),
+            (Fault::Process("it was ended".to_owned()), true),
+            (Fault::OutOfFuel, true),
+        ] {
+            let failure = Failure::Failed { policy: "test".into(), call: "start", fault };
+            assert_eq!(is_fault(&failure.into(), false), expected);
+        }
     }
 }

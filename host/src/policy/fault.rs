@@ -121,6 +121,9 @@ pub enum Fault {
     /// The process of its own in which it runs.
     #[error("its process: {0}")]
     Process(String),
+    /// The node has no such process for it, which is no fault of the policy.
+    #[error("its process: {0}: look at the node's limits, and whether it has /proc and seccomp")]
+    NoProcess(String),
 }
 
 /// What is known of a trap.
@@ -190,7 +193,7 @@ impl Fault {
             }
             Self::NoStandIn(what) => Self::NoStandIn(clean(what)),
             Self::Malformed(why) => Self::Malformed(clean(why)),
-            Self::Process(why) => Self::Process(clean(why)),
+            Self::Process(why) | Self::NoProcess(why) => Self::Process(clean(why)),
             others => others,
         }
     }

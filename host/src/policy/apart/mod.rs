@@ -37,7 +37,7 @@ pub(super) struct Apart {
 
 impl Apart {
     pub(super) fn start(code: &Component) -> Result<Self, Fault> {
-        let not_made = |error| Fault::Process(format!("it could not be made: {error}"));
+        let not_made = |error| Fault::NoProcess(format!("it could not be made: {error}"));
         let mut apart = Self::fork(|wire| serving::serve(code, wire)).map_err(not_made)?;
         match apart.hear(&leases::Empty) {
             Ok(Ask::Started(Ok(()))) => Ok(apart),

@@ -21,7 +21,7 @@ pub(super) fn serve(code: &Component, stream: UnixStream) -> io::Result<()> {
     let jailed = jail::enter(stream.as_fd());
     let wire = Rc::new(RefCell::new(Wire::to_podwire(stream)));
     let started = jailed
-        .map_err(|error| Fault::Process(format!("it could not be locked up: {error}")))
+        .map_err(|error| Fault::NoProcess(format!("it could not be locked up: {error}")))
         .and_then(|()| Here::start(code));
     match started {
         Err(fault) => wire.borrow_mut().send(&Ask::Started(Err(fault))),
