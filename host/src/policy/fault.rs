@@ -193,7 +193,8 @@ impl Fault {
             }
             Self::NoStandIn(what) => Self::NoStandIn(clean(what)),
             Self::Malformed(why) => Self::Malformed(clean(why)),
-            Self::Process(why) | Self::NoProcess(why) => Self::Process(clean(why)),
+            Self::Process(why) => Self::Process(clean(why)),
+            Self::NoProcess(why) => Self::NoProcess(clean(why)),
             others => others,
         }
     }

@@ -38,12 +38,15 @@ pub(super) struct Apart {
 impl Apart {
     pub(super) fn start(code: &Component) -> Result<Self, Fault> {
         let not_made = |error| Fault::NoProcess(format!("it could not be made: {error}"));
-        let mut apart = Self::fork(|wire| serving::serve(code, wire)).map_err(not_made)?;
-        match apart.hear(&leases::Empty) {
-            Ok(Ask::Started(Ok(()))) => Ok(apart),
-            Ok(Ask::Started(Err(fault))) => Err(fault),
-            Ok(_) => Err(Fault::Process("it answered before it was asked".to_owned())),
-            Err(fault) => Err(fault),
+        Self::fork(|wire| serving::serve(code, wire)).map_err(not_made)?.started()
+    }
+
+    /// Once it says that it can be asked.
+    fn started(mut self) -> Result<Self, Fault> {
+        match self.hear(&leases::Empty)? {
+            Ask::Started(Ok(())) => Ok(self),
+            Ask::Started(Err(fault)) => Err(fault.cleaned()),
+            _ => Err(Fault::Process("it answered before it was asked".to_owned())),
         }
     }
 

@@ -114,7 +114,7 @@ impl Wire {
         if length > MOST {
             return Err(io::Error::other(format!("it sent {length} bytes, of at most {MOST}")));
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(length as usize);
         self.take(length.into()).read_to_end(&mut bytes)?;
         Ok(serde_json::from_slice(&bytes)?)
     }
