@@ -105,14 +105,18 @@ impl From<registry::Error> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::{Error as Failure, Fault};
 
+    /// Whoever can use up the node's processes could otherwise have a version taken out of use.
     #[test]
-    fn what_the_node_lacks_is_no_fault_of_the_policy() {
-        let failed = |fault| {
-            let policy = "p (sha256:00)".into();
-            is_fault(&policy::Error::Failed { policy, call: "start", fault }.into(), false)
-        };
-        assert!(failed(policy::Fault::Process("it was ended by signal 11".to_owned())));
-        assert!(!failed(policy::Fault::NoProcess("Resource temporarily unavailable".to_owned())));
+    fn what_the_node_does_not_have_is_no_fault_of_a_policy() {
+        for (fault, expected) in [
+            (Fault::NoProcess("no room".to_owned()), false),
+            (Fault::Process("it was ended".to_owned()), true),
+            (Fault::OutOfFuel, true),
+        ] {
+            let failure = Failure::Failed { policy: "test".into(), call: "start", fault };
+            assert_eq!(is_fault(&failure.into(), false), expected);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Owns what is asked and who asks. What the bytes mean, others know.
 
 use serde::Deserialize;
+use ureq::ResponseExt as _;
 use ureq::http::{HeaderMap, Request, StatusCode, header};
 
 use super::artifact::{ACCEPTED, Descriptor, MANIFEST, MANIFEST_BYTES};
@@ -116,7 +117,9 @@ impl<'a> Client<'a> {
     fn ask(&mut self, request: ureq::http::request::Builder, body: Option<&[u8]>) -> Result<Response, Error> {
         let request = request.body(()).map_err(|error| self.connection.unreachable(&error))?;
         let response = self.send(&request, body)?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        // Wherever a registry sends us, nobody else may ask for its password.
+        let is_asked = self.connection.is_its_own(&response.get_uri().to_string());
+        if response.status() != StatusCode::UNAUTHORIZED || !is_asked {
             return Ok(response);
         }
         self.authorization = self.introduce(response.headers())?;

@@ -50,7 +50,8 @@ impl Keys {
     pub fn of(state: &State) -> Result<Option<Self>, Error> {
         let path = state.policy_keys();
         match state::trusted(&path) {
-            Err(error) if error.is_absent() => return Ok(None),
+            // A link to nothing is no decision to demand nothing.
+            Err(error) if error.is_absent() && !path.is_symlink() => return Ok(None),
             trusted => trusted?,
         }
         let keys = parse(&read(&path)?).map_err(|reason| Error::Key { path: path.clone(), reason })?;

@@ -54,7 +54,7 @@ impl Engine {
     pub fn load_machine_code(&self, code: &MachineCode, label: impl Into<Label>) -> Result<Policy, Error> {
         // SAFETY: `machine_code` alone makes such a value, of what `compile` made, and nobody can change it.
         let loaded = unsafe { Component::deserialize(&self.0, &code.0) };
-        loaded.map(|code| Policy::new(code, None, label)).map_err(|error| Error::Compile(reason(&error)))
+        loaded.map(|code| Policy::new(code, label)).map_err(|error| Error::Compile(reason(&error)))
     }
 
     /// Compiles a component and keeps the code in memory.
@@ -62,7 +62,7 @@ impl Engine {
     pub fn load_component(&self, component: &[u8], label: impl Into<Label>) -> Result<Policy, Error> {
         super::inspect(component)?.check()?;
         let compiled = Component::from_binary(&self.0, component);
-        compiled.map(|code| Policy::new(code, None, label)).map_err(|error| Error::Compile(reason(&error)))
+        compiled.map(|code| Policy::new(code, label)).map_err(|error| Error::Compile(reason(&error)))
     }
 
     /// Maps compiled code, after checking that nobody but root could have written it.
@@ -76,7 +76,7 @@ impl Engine {
         // directory above it; it is replaced by renaming, never changed in place, so the mapping stays as it is.
         let loaded = unsafe { Component::deserialize_file(&self.0, path) };
         loaded
-            .map(|code| Policy::new(code, Some(path.to_owned()), label))
+            .map(|code| Policy::new(code, label))
             .map_err(|error| Error::Stale { path: path.to_owned(), reason: reason(&error) })
     }
 }

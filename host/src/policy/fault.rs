@@ -123,7 +123,8 @@ pub enum Fault {
     Process(String),
     /// The node has no such process for it: that is no fault of the policy.
     #[error(
-        "there is no process for it to run in: {0}; see what limits podwire's processes, files and memory"
+        "there is no process for it to run in: {0}; see what limits podwire's processes, files and memory, and \
+         whether the node has /proc and seccomp"
     )]
     NoProcess(String),
 }

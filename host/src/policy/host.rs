@@ -39,9 +39,11 @@ pub struct Note {
 }
 
 impl Note {
-    /// As podwire would have written it: it comes from a process that somebody else may have taken over.
-    pub(super) fn cleaned(self) -> Self {
-        Self { text: clean(&self.text, limits::LOG_BYTES), ..self }
+    /// On one line, without what could mislead, and if there is room.
+    pub(super) fn kept(level: Level, text: &str, room: &mut usize) -> Option<Self> {
+        let text = clean(text, limits::LOG_BYTES);
+        *room = room.checked_sub(text.len() + limits::LOG_LINE)?;
+        Some(Self { level, text })
     }
 }
 
@@ -180,11 +182,8 @@ impl<V: View> Host<V> {
     }
 
     pub(super) fn note(&mut self, level: Level, text: &str) {
-        match self.log_room.checked_sub(text.len() + limits::LOG_LINE) {
-            Some(room) => {
-                self.log_room = room;
-                self.notes.push(Note { level, text: clean(text, limits::LOG_BYTES) });
-            }
+        match Note::kept(level, text, &mut self.log_room) {
+            Some(note) => self.notes.push(note),
             // The first line that has no room closes the log, so that no more are even looked at.
             None => self.log_room = 0,
         }

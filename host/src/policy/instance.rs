@@ -1,7 +1,5 @@
 //! Asking a policy.
 
-use std::path::PathBuf;
-
 use wasmtime::component::Component;
 
 use super::apart::Apart;
@@ -9,7 +7,7 @@ use super::fault::{Error, Fault, Label};
 use super::here::Here;
 use super::host::Note;
 use super::question::{Answer, Question};
-use super::{answer, bindings, request};
+use super::{answer, bindings, limits, request};
 use crate::leases::View;
 use crate::plan::check::Violation;
 use crate::plan::{AddPlan, AddRequest, DelRequest, NodePlan, NodeRequest, Refusal};
@@ -17,15 +15,13 @@ use crate::plan::{AddPlan, AddRequest, DelRequest, NodePlan, NodeRequest, Refusa
 /// Compiled code of a policy.
 pub struct Policy {
     pub(super) code: Component,
-    /// From which it is mapped.
-    file: Option<PathBuf>,
     is_apart: bool,
     label: Label,
 }
 
 impl Policy {
-    pub(super) fn new(code: Component, file: Option<PathBuf>, label: impl Into<Label>) -> Self {
-        Self { code, file, is_apart: false, label: label.into() }
+    pub(super) fn new(code: Component, label: impl Into<Label>) -> Self {
+        Self { code, is_apart: false, label: label.into() }
     }
 
     /// The same, to be run in processes of its own, each of which has nothing but a wire to this one: what breaks out
@@ -37,7 +33,7 @@ impl Policy {
     /// Makes an instance of it, with memory of its own. `V` is the view of the leases that it will see.
     pub fn instantiate<V: View + 'static>(&self) -> Result<Instance<V>, Error> {
         let place = if self.is_apart {
-            Apart::start(&self.code, self.file.as_deref()).map(Place::Apart)
+            Apart::start(&self.code).map(Place::Apart)
         } else {
             Here::start(&self.code).map(|here| Place::Here(Box::new(here)))
         };
@@ -60,6 +56,17 @@ pub struct Spent {
     pub host_calls: u32,
     /// Bytes of linear memory that it holds since, of [`limits::MEMORY`](super::limits::MEMORY).
     pub memory: usize,
+}
+
+impl Spent {
+    /// No more than there was to spend: it is said by a process that somebody else may have taken over.
+    pub(super) fn bounded(self) -> Self {
+        Self {
+            fuel: self.fuel.min(limits::FUEL),
+            host_calls: self.host_calls.min(limits::HOST_CALLS),
+            memory: self.memory.min(limits::MEMORY),
+        }
+    }
 }
 
 /// A policy that can be asked, call by call; each call may cost as much as [`limits`](super::limits) say. After one

@@ -135,6 +135,30 @@ fn a_token_is_fetched_from_where_the_registry_says() {
     assert_anonymous(&elsewhere, "get /b ");
 }
 
+/// Where a registry keeps its blobs is not the registry.
+#[test]
+fn whoever_else_wants_to_know_who_asks_is_not_told() {
+    let Some(bench) = Bench::new() else { return };
+    let (bench, auth) = logged_in(bench);
+    let served = play("127.0.0.1:1", |request, stream| {
+        match request.to_lowercase().contains("authorization: basic") {
+            false => say(stream, "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"", b""),
+            true if request.contains("/blobs/") => {
+                say(stream, "307 Elsewhere\r\nLocation: http://127.0.0.1:2/b", b"")
+            }
+            true => say(stream, "200 OK", &manifest(component().len())),
+        }
+    });
+    let elsewhere = play("127.0.0.1:2", |_, stream| {
+        say(stream, "401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://127.0.0.1:3/token\"", b"")
+    });
+    let thief = play("127.0.0.1:3", |_, stream| say(stream, "200 OK", br#"{"token":"t0ken"}"#));
+    bench.assert_refused("oci://127.0.0.1:1/a", &[], &["wants to know who asks"]);
+    assert!(text(&served).contains(&format!("authorization: basic {auth}").to_lowercase()));
+    assert_anonymous(&elsewhere, "get /b ");
+    assert_eq!(text(&thief), "", "it is not even asked");
+}
+
 #[test]
 fn an_upload_that_goes_elsewhere_tells_nobody_who_asks() {
     let Some(bench) = Bench::new() else { return };

@@ -127,4 +127,7 @@ fn keys_that_cannot_be_used_let_nothing_through() {
     let path = bench.podwire.root().join("etc/policy.keys");
     std::os::unix::fs::chown(&path, Some(1234), None).expect("a test of namespaces runs as root");
     bench.assert_refused(HOSTILE, &[], &["belongs to user 1234"]);
+    fs::remove_file(&path).expect("it was written");
+    std::os::unix::fs::symlink("not-mounted", &path).expect("there is room");
+    bench.assert_refused(HOSTILE, &[], &["not-mounted", "No such file"]);
 }

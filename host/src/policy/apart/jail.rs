@@ -34,38 +34,40 @@ pub(super) fn fork(work: impl FnOnce() -> io::Result<()>) -> io::Result<Pid> {
 
 /// No way back. Of the files, only the wire stays, and that from which the policy's memory is made: where its code is
 /// mapped from, or what wasmtime made of code in memory.
-pub(super) fn enter(wire: BorrowedFd<'_>, code: Option<&Path>) -> io::Result<()> {
+pub(super) fn enter(wire: BorrowedFd<'_>) -> io::Result<()> {
+    let mapped = share_nothing()?;
+    close_all_but(wire.as_raw_fd(), &mapped)?;
+    become_nobody()?;
+    // The kernel undoes both where a process changes its user.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    share_nothing()?;
-    close_all_but(wire.as_raw_fd(), code)?;
-    become_nobody()?;
     filter(wire.as_raw_fd())
 }
 
-/// The leases are mapped from a file that could be written to.
-fn share_nothing() -> io::Result<()> {
+/// The leases are mapped from a file that could be written to. The files of what stays, as the kernel names them.
+fn share_nothing() -> io::Result<Vec<PathBuf>> {
+    let mut private = Vec::new();
     for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
-        let mut words = line.split(' ');
+        let mut words = line.splitn(6, ' ');
         let (range, permissions) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let number = |text| usize::from_str_radix(text, 16).map_err(io::Error::other);
         if let (true, Some((first, end))) = (permissions.ends_with('s'), range.split_once('-')) {
             let (first, end) = (number(first)?, number(end)?);
             // SAFETY: nothing of this process that uses shared memory is used in it any more: it serves a policy.
             unsafe { libc::munmap(first as *mut libc::c_void, end - first) };
+        } else {
+            private.extend(words.nth(3).map(|name| name.trim_start().into()));
         }
     }
-    Ok(())
+    Ok(private)
 }
 
 /// As the kernel names the file in which wasmtime keeps the memory of code that was compiled in this process.
 const MEMORY_IMAGE: &str = "/memfd:wasm-memory-image (deleted)";
 
-fn close_all_but(wire: RawFd, code: Option<&Path>) -> io::Result<()> {
-    let is_memory = |target: &Path| code == Some(target) || target == Path::new(MEMORY_IMAGE);
-    let kept = |number: RawFd, target: io::Result<PathBuf>| {
-        number == wire || target.is_ok_and(|target| is_memory(&target))
-    };
+fn close_all_but(wire: RawFd, mapped: &[PathBuf]) -> io::Result<()> {
+    let is_memory = |target| mapped.contains(&target) || target == Path::new(MEMORY_IMAGE);
+    let kept = |number: RawFd, target: io::Result<PathBuf>| number == wire || target.is_ok_and(is_memory);
     let mut others = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let entry = entry?;

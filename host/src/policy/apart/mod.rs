@@ -10,9 +10,9 @@ mod wire;
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use wasmtime::component::Component;
 
 use super::fault::Fault;
@@ -23,31 +23,38 @@ use super::question::{Answer, Question};
 use crate::leases::{self, Steps, View};
 use wire::{Ask, Told, Wire};
 
+/// Fuel ends a policy long before; what keeps podwire waiting for longer does not answer at all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A policy's process.
 pub(super) struct Apart {
-    process: Pid,
+    /// None once it has ended: its number may be another's by then.
+    process: Option<Pid>,
     wire: Wire,
     notes: Vec<Note>,
     spent: Spent,
 }
 
 impl Apart {
-    /// The code was mapped from that file, which the process needs for the policy's memory.
-    pub(super) fn start(code: &Component, file: Option<&Path>) -> Result<Self, Fault> {
+    pub(super) fn start(code: &Component) -> Result<Self, Fault> {
         let not_made = |error| Fault::NoProcess(format!("it could not be made: {error}"));
-        let mut apart = Self::fork(|wire| serving::serve(code, file, wire)).map_err(not_made)?;
-        match apart.hear(&leases::Empty) {
-            Ok(Ask::Started(Ok(()))) => Ok(apart),
-            Ok(Ask::Started(Err(fault))) => Err(fault),
-            Ok(_) => Err(Fault::Process("it answered before it was asked".to_owned())),
-            Err(fault) => Err(fault),
+        Self::fork(|wire| serving::serve(code, wire)).map_err(not_made)?.started()
+    }
+
+    /// Once it says that it can be asked.
+    fn started(mut self) -> Result<Self, Fault> {
+        match self.hear(&leases::Empty)? {
+            Ask::Started(Ok(())) => Ok(self),
+            Ask::Started(Err(fault)) => Err(fault.cleaned()),
+            _ => Err(Fault::Process("it answered before it was asked".to_owned())),
         }
     }
 
     fn fork(work: impl FnOnce(UnixStream) -> io::Result<()>) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let process = jail::fork(|| work(theirs))?;
-        Ok(Self { process, wire: Wire::to_policy(ours)?, notes: Vec::new(), spent: Spent::default() })
+        let (notes, spent) = Default::default();
+        Ok(Self { process: Some(process), wire: Wire::to_policy(ours, PATIENCE)?, notes, spent })
     }
 
     pub(super) fn ask(&mut self, question: &Question, view: Option<&dyn View>) -> Result<Answer, Fault> {
@@ -55,8 +62,9 @@ impl Apart {
         self.send(&Told::Question(question))?;
         match self.hear(view.unwrap_or(&leases::Empty))? {
             Ask::Answer { answer, notes, spent } => {
-                self.notes = notes.into_iter().map(Note::cleaned).collect();
-                self.spent = spent;
+                let mut room = limits::LOG_BYTES;
+                let notes = notes.iter().map_while(|note| Note::kept(note.level, &note.text, &mut room));
+                (self.notes, self.spent) = (notes.collect(), spent.bounded());
                 answer.map_err(Fault::cleaned)
             }
             Ask::Started(_) | Ask::Leases(_) => Err(Fault::Process("it started twice".to_owned())),
@@ -73,6 +81,7 @@ impl Apart {
 
     /// Answers what it asks about the leases, until it says something else.
     fn hear(&mut self, view: &dyn View) -> Result<Ask, Fault> {
+        self.wire.wait_for(PATIENCE);
         let mut steps = Steps(limits::LEASE_STEPS);
         for _ in 0..=limits::HOST_CALLS {
             let ask = match self.wire.receive() {
@@ -93,27 +102,32 @@ impl Apart {
     }
 
     fn send(&mut self, told: &Told<'_>) -> Result<(), Fault> {
-        self.wire.send(told).map_err(|error| self.lost(&error))
+        let sent = self.wire.send(told);
+        sent.map_err(|error| self.lost(&error))
     }
 
     /// It has ended, or will have to.
-    fn lost(&self, error: &io::Error) -> Fault {
-        let _ = kill_process(self.process, Signal::KILL);
-        let status = waitpid(Some(self.process), WaitOptions::empty()).ok().flatten();
-        let signal = status.and_then(|(_, status)| status.terminating_signal());
+    fn lost(&mut self, error: &io::Error) -> Fault {
+        let signal = self.end().and_then(WaitStatus::terminating_signal);
         Fault::Process(match signal.filter(|signal| *signal != libc::SIGKILL) {
             Some(libc::SIGSYS) => "it was stopped at a system call that no policy needs".to_owned(),
             Some(signal) => format!("it was ended by signal {signal}"),
             None => error.to_string(),
         })
     }
+
+    /// Whether it wants to or not.
+    fn end(&mut self) -> Option<WaitStatus> {
+        let process = self.process.take()?;
+        let _ = kill_process(process, Signal::KILL);
+        let (_, status) = waitpid(Some(process), WaitOptions::empty()).ok()??;
+        Some(status)
+    }
 }
 
 impl Drop for Apart {
-    /// At the end of the wire it exits.
     fn drop(&mut self) {
-        self.wire.close();
-        let _ = waitpid(Some(self.process), WaitOptions::empty());
+        self.end();
     }
 }
 

@@ -5,7 +5,6 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::rc::Rc;
 
 use ipnet::IpNet;
@@ -18,8 +17,8 @@ use super::wire::{Ask, Fact, Heard, LeaseQuestion, Wire};
 use crate::leases::{Error, Holder, Steps, View};
 
 /// Ends with the wire, or with an error: there is nobody left to tell.
-pub(super) fn serve(code: &Component, file: Option<&Path>, stream: UnixStream) -> io::Result<()> {
-    let jailed = jail::enter(stream.as_fd(), file);
+pub(super) fn serve(code: &Component, stream: UnixStream) -> io::Result<()> {
+    let jailed = jail::enter(stream.as_fd());
     let wire = Rc::new(RefCell::new(Wire::to_podwire(stream)));
     let started = jailed
         .map_err(|error| Fault::NoProcess(format!("it could not be locked up: {error}")))

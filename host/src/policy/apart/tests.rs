@@ -13,14 +13,13 @@ fn policy(component: &[u8]) -> Policy {
 
 /// What a process in the jail comes to which does this.
 fn jailed(work: impl FnOnce() -> io::Result<()>) -> String {
-    let mut apart = Apart::fork(|stream| {
-        jail::enter(stream.as_fd(), None)?;
+    let apart = Apart::fork(|stream| {
+        jail::enter(stream.as_fd())?;
         let mut wire = Wire::to_podwire(stream);
         wire.send(&Ask::Started(Ok(())))?;
         work()
-    })
-    .unwrap();
-    assert!(matches!(apart.hear(&leases::Empty), Ok(Ask::Started(Ok(())))), "it is in");
+    });
+    let mut apart = apart.unwrap().started().unwrap_or_else(|fault| panic!("it is not in: {fault}"));
     apart.hear(&leases::Empty).err().unwrap().to_string()
 }
 
@@ -62,25 +61,106 @@ fn new_code_and_shared_memory_are_out_of_reach() {
 
 #[test]
 fn it_is_nobody_and_has_nothing_of_podwires() {
+    if !rustix::process::getuid().is_root() {
+        let _ = writeln!(io::stderr(), "skipped, because only root may look at the process");
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let _store = Store::open(folder.path()).unwrap();
     let mapped = |process: &str| fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
     assert!(mapped("self").contains("data.mdb"), "the leases are there to be let go");
     let policy = policy(&Guest::default().build());
-    let apart = Apart::start(&policy.code, None).unwrap();
-    let process = apart.process.as_raw_nonzero().to_string();
+    let apart = Apart::start(&policy.code).unwrap();
+    let process = apart.process.unwrap().as_raw_nonzero().to_string();
     assert!(!mapped(&process).lines().any(|line| line.split(' ').nth(1).unwrap().ends_with('s')));
-    assert_eq!(fs::read_dir(format!("/proc/{process}/fd")).unwrap().count(), 1, "the wire");
+    // Other tests' code may be mapped at the time.
+    let files = fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
+    let files = files.filter_map(|file| file.path().read_link().ok()?.to_str().map(str::to_owned));
+    assert_eq!(files.filter(|file| !mapped(&process).contains(file)).count(), 1, "the wire");
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let said = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim();
     assert_eq!((said("Seccomp:"), said("NoNewPrivs:")), ("2", "1"));
     for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
         assert_eq!(said(capabilities).trim_start_matches('0'), "", "{capabilities}");
     }
-    if rustix::process::getuid().is_root() {
+    let users = fs::read_to_string("/proc/self/uid_map").unwrap();
+    if users.contains("4294967295") {
         assert_eq!(said("Uid:"), "65534\t65534\t65534\t65534");
         assert_eq!((said("Gid:"), said("Groups:")), ("65534\t65534\t65534\t65534", ""));
     }
+}
+
+/// However the file is called: its memory is made of it.
+#[test]
+fn code_is_mapped_from_behind_a_link_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let engine = Engine::new().unwrap();
+    let guest = Guest { fields: r#"(data (i32.const 2048) "image")"#, ..Guest::default() };
+    crate::state::write_atomically(&real.join("code"), &engine.compile(&guest.build()).unwrap()).unwrap();
+    for path in ["link/code", "link/../real/code"] {
+        let policy = engine.load(&folder.path().join(path), "test").unwrap().apart();
+        let (said, _) = policy.instantiate::<Leases>().unwrap().add(&request(), Leases::default());
+        said.unwrap().unwrap();
+    }
+}
+
+/// A process in the jail that looks at nothing any more.
+fn deaf() -> Apart {
+    let apart = Apart::fork(|stream| {
+        jail::enter(stream.as_fd())?;
+        Wire::to_podwire(stream).send(&Ask::Started(Ok(())))?;
+        loop {
+            std::thread::yield_now();
+        }
+    });
+    apart.unwrap().started().unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// Whether a process of this one ended by that signal; it has ten seconds.
+fn has_ended(process: Pid) -> bool {
+    let begun = std::time::Instant::now();
+    while begun.elapsed().as_secs() < 10 {
+        if waitpid(Some(process), WaitOptions::NOHANG).unwrap().is_some() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    kill_process(process, Signal::KILL).unwrap();
+    false
+}
+
+#[test]
+fn it_ends_with_whoever_made_it() {
+    let made = std::thread::spawn(|| {
+        let apart = deaf();
+        let process = apart.process.unwrap();
+        std::mem::forget(apart);
+        process
+    });
+    assert!(has_ended(made.join().unwrap()), "it went on without podwire");
+}
+
+#[test]
+fn nobody_waits_for_one_that_does_not_end() {
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(deaf());
+        ended.send(())
+    });
+    end.recv_timeout(std::time::Duration::from_secs(10)).expect("it is ended");
+}
+
+/// A process that says this when it is asked.
+fn answering(answer: impl FnOnce() -> Ask) -> Apart {
+    let work = |stream| {
+        let mut wire = Wire::to_podwire(stream);
+        let _: wire::Heard = wire.receive()?;
+        wire.send(&answer())
+    };
+    Apart::fork(work).unwrap()
 }
 
 #[test]
@@ -96,13 +176,41 @@ fn what_comes_over_the_wire_is_not_believed() {
         assert!(fault.contains(expected), "{fault}");
     }
     let forged = || Fault::Malformed("fine\npodwire: all is well".to_owned());
-    let mut apart = Apart::fork(|stream| {
-        let answer = Ask::Answer { answer: Err(forged()), notes: Vec::new(), spent: Spent::default() };
-        Wire::to_podwire(stream).send(&answer)
+    let mut apart =
+        answering(|| Ask::Answer { answer: Err(forged()), notes: Vec::new(), spent: Spent::default() });
+    let fault = apart.ask(&Question::CheckConfig(String::new()), None).err().unwrap().to_string();
+    assert!(fault.contains("fine podwire: all is well"), "{fault}");
+    let apart = Apart::fork(|stream| Wire::to_podwire(stream).send(&Ask::Started(Err(forged())))).unwrap();
+    let fault = apart.started().err().unwrap().to_string();
+    assert!(fault.contains("fine podwire: all is well"), "{fault}");
+}
+
+/// Standard error is a pipe that nobody may read yet.
+#[test]
+fn no_more_is_noted_and_spent_than_may_be() {
+    let mut apart = answering(|| {
+        let notes = vec![Note { level: super::super::Level::Info, text: "x".repeat(1_000) }; 1_000];
+        let spent = Spent { fuel: u64::MAX, host_calls: u32::MAX, memory: usize::MAX };
+        Ask::Answer { answer: Ok(Answer::CheckConfig(Ok(()))), notes, spent }
+    });
+    apart.ask(&Question::CheckConfig(String::new()), None).unwrap();
+    assert_eq!(apart.notes().len(), limits::LOG_BYTES / (1_000 + limits::LOG_LINE));
+    let Spent { fuel, host_calls, memory } = apart.spent();
+    assert_eq!((fuel, host_calls, memory), (limits::FUEL, limits::HOST_CALLS, limits::MEMORY));
+}
+
+/// Each byte of an answer comes soon enough, and the answer never does.
+#[test]
+fn an_answer_comes_in_time_or_not_at_all() {
+    let mut apart = Apart::fork(|mut wire| {
+        loop {
+            wire.write_all(&[0, 1, 0, 0])?;
+        }
     })
     .unwrap();
-    let fault = apart.ask(&Question::CheckConfig(String::new()), None).err().unwrap().to_string();
-    assert!(!fault.contains('\n'), "{fault}");
+    apart.wire.wait_for(Duration::ZERO);
+    let late = apart.wire.receive::<Ask>().err().unwrap();
+    assert_eq!(apart.lost(&late).to_string(), "its process: it did not answer in time");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What goes between podwire and a policy's process: messages in JSON, each after its length.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::net::{IpAddr, Shutdown};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use serde::de::DeserializeOwned;
@@ -15,9 +15,6 @@ use super::super::instance::Spent;
 use super::super::limits;
 use super::super::question::{Answer, Question};
 use crate::leases::{self, Holder, Steps, View};
-
-/// Fuel ends a policy long before; what keeps podwire waiting for longer does not answer at all.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of a message: what a policy may answer, in digits and quotation marks.
 const MOST: u32 = 16 * limits::PASSED_BYTES as u32;
@@ -78,19 +75,28 @@ impl LeaseQuestion {
 }
 
 /// One end.
-pub(super) struct Wire(UnixStream);
+pub(super) struct Wire {
+    stream: UnixStream,
+    /// For podwire's end, which does not wait for ever.
+    deadline: Option<Instant>,
+}
 
 impl Wire {
-    /// podwire's end, which does not wait for ever.
-    pub(super) fn to_policy(stream: UnixStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self(stream))
+    /// podwire's end. No single read or write waits longer than that.
+    pub(super) fn to_policy(stream: UnixStream, patience: Duration) -> io::Result<Self> {
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        Ok(Self { stream, deadline: None })
     }
 
-    /// The other end, which does: its process ends with podwire.
+    /// The other end: its process ends with podwire.
     pub(super) fn to_podwire(stream: UnixStream) -> Self {
-        Self(stream)
+        Self { stream, deadline: None }
+    }
+
+    /// From now on, after which nothing more is read: whoever sends a byte at a time would be waited for at each.
+    pub(super) fn wait_for(&mut self, patience: Duration) {
+        self.deadline = Some(Instant::now() + patience);
     }
 
     pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
@@ -98,23 +104,37 @@ impl Wire {
         serde_json::to_writer(&mut bytes, message)?;
         let length = u32::try_from(bytes.len() - 4).map_err(io::Error::other)?;
         bytes[..4].copy_from_slice(&length.to_le_bytes());
-        self.0.write_all(&bytes)
+        self.stream.write_all(&bytes)
     }
 
     pub(super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
         let mut length = [0; 4];
-        self.0.read_exact(&mut length)?;
+        self.read_exact(&mut length)?;
         let length = u32::from_le_bytes(length);
         if length > MOST {
             return Err(io::Error::other(format!("it sent {length} bytes, of at most {MOST}")));
         }
-        let mut bytes = Vec::new();
-        (&self.0).take(length.into()).read_to_end(&mut bytes)?;
+        let mut bytes = Vec::with_capacity(length as usize);
+        self.take(length.into()).read_to_end(&mut bytes)?;
         Ok(serde_json::from_slice(&bytes)?)
     }
 
     pub(super) fn close(&self) {
         // It may have ended already.
-        let _ = self.0.shutdown(Shutdown::Both);
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(late());
+        }
+        let is_late = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        self.stream.read(buffer).map_err(|error| if is_late(&error) { late() } else { error })
+    }
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time")
 }
