@@ -232,7 +232,9 @@ typedef struct podwire_policy_types_bridge_t {
   // neither "." nor "..".
   policy_string_t   name;
   // What the bridge itself carries, each an address with its link's prefix length, such as
-  // 10.244.1.1/24, in one of the node's pools.
+  // 10.244.1.1/24, in one of the node's pools. Where the port's native VLAN is not 1, which is the
+  // bridge's own, pods would not reach the bridge: then an interface of the node in that VLAN carries
+  // them, a veth called after bridge and VLAN, such as cni0.100, with its other end a port of the bridge.
   podwire_policy_types_list_ip_prefix_t   addresses;
   // In bytes, 68 to 65,535, at least 1,280 with IPv6; none: 1,500 when the bridge is created, else as
   // it is.
