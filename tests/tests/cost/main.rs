@@ -72,7 +72,7 @@ fn a_call_makes_few_system_calls() {
 
 #[test]
 fn a_call_touches_few_pages() {
-    assert_each(|_, plugin, call| limits::page_faults(measure::page_faults(plugin, call)));
+    assert_each(|case, plugin, call| limits::page_faults(case, measure::page_faults(plugin, call)));
 }
 
 #[test]
