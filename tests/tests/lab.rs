@@ -148,8 +148,8 @@ fn a_command_keeps_its_arguments_its_exit_status_and_its_node() {
     assert!(bench.sh("pod1-1", "ip -o -4 address show dev eth0").contains(" 10.244.1.2/24 "));
     assert!(bench.sh("switch", "ip -o link show br0").contains("br0"));
     assert_eq!(bench.sh("node1", "echo $PODWIRE_ROOT").trim(), "/run/podwire-lab/node1");
-    let here = std::env::current_dir().expect("it is there");
-    assert_eq!(bench.lab(&["exec", "node1", "pwd"]).done().trim(), here.to_str().expect("text"));
+    let elsewhere = Podwire::on(&bench._node).by(["env", "-C", "/usr"]).inside(&bench.processes);
+    assert_eq!(elsewhere.run(&["lab", "exec", "node1", "pwd"]).done(), "/usr\n");
 }
 
 #[test]
