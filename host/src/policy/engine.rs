@@ -1,8 +1,16 @@
 //! From a component to machine code, and from a file of machine code to a policy that can run.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "compiler")]
+use std::fs::File;
+#[cfg(feature = "compiler")]
+use std::io::{self, Write as _};
+#[cfg(feature = "compiler")]
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
+#[cfg(feature = "compiler")]
+use rustix::fs::{MemfdFlags, memfd_create};
 use wasmtime::component::Component;
 
 use super::fault::{Error, Label, reason};
@@ -10,15 +18,25 @@ use super::instance::Policy;
 use super::settings;
 use crate::state;
 
-/// Machine code that this process made.
+/// Machine code that this process made. It is a file, if in memory only: what a policy's memory begins with is mapped
+/// from it, where a process of its own could make no copy.
 #[cfg(feature = "compiler")]
-pub struct MachineCode(Vec<u8>);
+pub struct MachineCode {
+    file: File,
+    size: usize,
+}
 
 #[cfg(feature = "compiler")]
 impl MachineCode {
+    fn new(code: &[u8]) -> io::Result<Self> {
+        let mut file = File::from(memfd_create("podwire-policy", MemfdFlags::CLOEXEC)?);
+        file.write_all(code)?;
+        Ok(Self { file, size: code.len() })
+    }
+
     /// In bytes.
     pub fn size(&self) -> usize {
-        self.0.len()
+        self.size
     }
 }
 
@@ -46,14 +64,15 @@ impl Engine {
     /// The same, to be loaded by this process.
     #[cfg(feature = "compiler")]
     pub fn machine_code(&self, component: &[u8]) -> Result<MachineCode, Error> {
-        self.compile(component).map(MachineCode)
+        MachineCode::new(&self.compile(component)?).map_err(|error| Error::Compile(error.to_string()))
     }
 
     /// Loads what this process made, from memory.
     #[cfg(feature = "compiler")]
     pub fn load_machine_code(&self, code: &MachineCode, label: impl Into<Label>) -> Result<Policy, Error> {
-        // SAFETY: `machine_code` alone makes such a value, of what `compile` made, and nobody can change it.
-        let loaded = unsafe { Component::deserialize(&self.0, &code.0) };
+        let path = format!("/proc/self/fd/{}", code.file.as_raw_fd());
+        // SAFETY: `machine_code` alone makes such a value, of what `compile` made, and nobody else has the file.
+        let loaded = unsafe { Component::deserialize_file(&self.0, path) };
         loaded.map(|code| Policy::new(code, label)).map_err(|error| Error::Compile(reason(&error)))
     }
 
@@ -61,8 +80,7 @@ impl Engine {
     #[cfg(feature = "compiler")]
     pub fn load_component(&self, component: &[u8], label: impl Into<Label>) -> Result<Policy, Error> {
         super::inspect(component)?.check()?;
-        let compiled = Component::from_binary(&self.0, component);
-        compiled.map(|code| Policy::new(code, label)).map_err(|error| Error::Compile(reason(&error)))
+        self.load_machine_code(&self.machine_code(component)?, label)
     }
 
     /// Maps compiled code, after checking that nobody but root could have written it.

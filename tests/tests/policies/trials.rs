@@ -259,6 +259,8 @@ fn a_shadow_that_fails_fails_nobody() {
 fn a_network_has_a_version_of_its_own() {
     let Some((bench, [good, bad])) = Bench::with_two() else { return };
     bench.activate(&good, &[]);
+    let said = bench.activate(&bad, &["--network", "nowhere"]);
+    assert!(said.contains(" is of network nowhere: none was asked\n"), "{said}");
     bench.activate(&bad, &["--network", "pods"]);
     assert!(bench.is_hostile_for("web"));
     let elsewhere = network(json!({})).with("name", json!("others"));

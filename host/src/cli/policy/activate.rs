@@ -57,6 +57,12 @@ pub(super) fn run(state: &State, registry: &Registry, arguments: &Arguments) -> 
         Some(trial) => registry.try_out(&version, scope, trial, &who())?,
     };
     println!("{change}");
+    if let (Some(network), []) = (scope, &networks[..]) {
+        println!(
+            "no configuration in {} is of network {network}: none was asked",
+            arguments.net_dir.display()
+        );
+    }
     for Served { file, network, .. } in networks {
         println!("it takes the configuration of network {network} in {}", file.display());
     }

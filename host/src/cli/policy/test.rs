@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::component::Component;
-use crate::policy::Engine;
+use crate::policy::{Engine, Policy};
 use crate::registry::Registry;
 use crate::trial::cases::{self, Outcome};
 use crate::trial::{self, Report, Setting, Stopped};
@@ -39,6 +39,8 @@ pub(super) fn run(registry: &Registry, arguments: &Arguments) -> Result<ExitCode
     let cases = arguments.cases.as_deref().map(cases::load).transpose()?;
     let policy = Engine::new()
         .and_then(|engine| engine.load_component(&component.bytes, component.label.as_str()))
+        // Nobody has said yet that it may be trusted with who calls this, often root.
+        .map(Policy::apart)
         .with_context(|| format!("{} cannot be a policy", component.label))?;
     let passed = match cases {
         Some(cases) => {

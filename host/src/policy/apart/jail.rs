@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::process::{DumpableBehavior, Gid, Pid, Signal, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -32,8 +32,7 @@ pub(super) fn fork(work: impl FnOnce() -> io::Result<()>) -> io::Result<Pid> {
     }
 }
 
-/// No way back. Of the files, only the wire stays, and that from which the policy's memory is made: where its code is
-/// mapped from, or what wasmtime made of code in memory.
+/// No way back. Of the files, only the wire stays, and that from which the policy's code is mapped: its memory is, too.
 pub(super) fn enter(wire: BorrowedFd<'_>) -> io::Result<()> {
     let mapped = share_nothing()?;
     close_all_but(wire.as_raw_fd(), &mapped)?;
@@ -62,12 +61,10 @@ fn share_nothing() -> io::Result<Vec<PathBuf>> {
     Ok(private)
 }
 
-/// As the kernel names the file in which wasmtime keeps the memory of code that was compiled in this process.
-const MEMORY_IMAGE: &str = "/memfd:wasm-memory-image (deleted)";
-
 fn close_all_but(wire: RawFd, mapped: &[PathBuf]) -> io::Result<()> {
-    let is_memory = |target| mapped.contains(&target) || target == Path::new(MEMORY_IMAGE);
-    let kept = |number: RawFd, target: io::Result<PathBuf>| number == wire || target.is_ok_and(is_memory);
+    let kept = |number: RawFd, target: io::Result<PathBuf>| {
+        number == wire || target.is_ok_and(|target| mapped.contains(&target))
+    };
     let mut others = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let entry = entry?;

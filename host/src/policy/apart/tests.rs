@@ -243,3 +243,10 @@ fn what_the_leases_say_when_they_fail_is_told_here() {
     let (again, _) = apart.add(&request(), Leases::default());
     assert!(matches!(again, Err(Error::Failed { fault: Fault::Process(_), .. })), "it has ended");
 }
+
+#[test]
+fn a_policy_whose_code_is_in_memory_has_its_own() {
+    let bridge = include_bytes!("../../../../guests/bridge.wasm");
+    let mut apart: Instance<Leases> = policy(bridge).apart().instantiate().unwrap();
+    assert_eq!(apart.check_config("{}").unwrap(), Ok(()));
+}
