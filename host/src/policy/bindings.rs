@@ -10,7 +10,7 @@ wasmtime::component::bindgen!({
     additional_derives: [serde::Serialize, serde::Deserialize],
 });
 
-use podwire::policy::types::SpoofCheck;
+use self::podwire::policy::types::SpoofCheck;
 
 // What passes between podwire and a policy's process; flags get none of the derives above.
 impl Serialize for SpoofCheck {
