@@ -67,6 +67,8 @@ fn after(prepare: &[&str], work: impl FnOnce(&Namespace, &str)) -> BTreeSet<Stri
         // When the kernel notices that a bridge has no carrier, it forgets the neighbours there.
         let is_new = || output("ip link show type bridge up").contains("state UNKNOWN");
         eventually("the bridge's carrier is known", || !is_new());
+        // It says so before it forgets; whoever changes a link waits until it has.
+        run("ip link set lo up");
     }
     run("ip netns add pod");
     let pod = Namespace::open(std::path::Path::new("/run/netns/pod")).expect("just made");
