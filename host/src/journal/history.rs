@@ -302,14 +302,7 @@ impl View for Moment {
         if let Some(free) = told {
             return Ok(free);
         }
-        let range = Range::usable(asked);
-        let (first, last) = range.positions();
-        let start = from.and_then(|from| range.position(from)).unwrap_or(first);
-        let mut found = self.gap(&range, start, last, steps)?;
-        if found.is_none() && start > first {
-            found = self.gap(&range, first, start - 1, steps)?;
-        }
-        Ok(found.map(|position| range.at(position)))
+        Range::usable(asked).first_free(from, |range, first, last| self.gap(range, first, last, steps))
     }
 
     fn last_taken(&self, asked: IpNet, steps: &mut Steps) -> Result<Option<IpAddr>, Error> {

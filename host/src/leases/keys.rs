@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use super::{Holder, Sequence};
+use super::{Error, Holder, Sequence};
 use crate::names::{AttachmentId, InterfaceName};
 
 /// Where the sequence number lies.
@@ -45,6 +45,22 @@ impl Range {
     /// The first and the last position.
     pub(crate) fn positions(&self) -> (u128, u128) {
         self.numbers.clone().into_inner()
+    }
+
+    /// The first free address at or after `start`, going round once; `gap` finds one from one position to another. A
+    /// start outside of the range is none.
+    pub(crate) fn first_free(
+        &self,
+        start: Option<IpAddr>,
+        mut gap: impl FnMut(&Self, u128, u128) -> Result<Option<u128>, Error>,
+    ) -> Result<Option<IpAddr>, Error> {
+        let (first, last) = self.positions();
+        let start = start.and_then(|start| self.position(start)).unwrap_or(first);
+        let mut found = gap(self, start, last)?;
+        if found.is_none() && start > first {
+            found = gap(self, first, start - 1)?;
+        }
+        Ok(found.map(|position| self.at(position)))
     }
 
     /// Where the address is, if it is in the range.

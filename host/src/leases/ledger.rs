@@ -179,14 +179,7 @@ impl View for Ledger {
         steps: &mut Steps,
     ) -> Result<Option<IpAddr>, Error> {
         let rows = self.0.borrow();
-        let range = Range::usable(block);
-        let (first, last) = range.numbers.clone().into_inner();
-        let start = start.and_then(|start| range.position(start)).unwrap_or(first);
-        let mut found = rows.gap(&range, start, last, steps)?;
-        if found.is_none() && start > first {
-            found = rows.gap(&range, first, start - 1, steps)?;
-        }
-        Ok(found.map(|position| range.at(position)))
+        Range::usable(block).first_free(start, |range, first, last| rows.gap(range, first, last, steps))
     }
 
     fn last_taken(&self, block: IpNet, steps: &mut Steps) -> Result<Option<IpAddr>, Error> {

@@ -113,14 +113,7 @@ impl View for Rows<'_> {
         start: Option<IpAddr>,
         steps: &mut Steps,
     ) -> Result<Option<IpAddr>, Error> {
-        let range = Range::usable(block);
-        let (first, last) = range.positions();
-        let start = start.and_then(|start| range.position(start)).unwrap_or(first);
-        let mut found = self.gap(&range, start, last, steps)?;
-        if found.is_none() && start > first {
-            found = self.gap(&range, first, start - 1, steps)?;
-        }
-        Ok(found.map(|position| range.at(position)))
+        Range::usable(block).first_free(start, |range, first, last| self.gap(range, first, last, steps))
     }
 
     fn last_taken(&self, block: IpNet, steps: &mut Steps) -> Result<Option<IpAddr>, Error> {
