@@ -1,5 +1,5 @@
 // What the host calls: the contract's exports.
-import leases from "podwire:policy/leases@0.2.0";
+import leases from "podwire:policy/leases@0.3.0";
 
 import { decide, readConfig } from "./policy.js";
 

@@ -12,6 +12,7 @@
 //! | [`net`] | the kernel: namespaces, links, addresses, routes | policies, leases, CNI |
 //! | [`attachment`] | the way of one ADD, DEL, CHECK, GC and STATUS through these rooms | |
 //! | [`node`] | what is true per node: its configuration, bridges and routes to peers | CNI |
+//! | `agent` | keeping that true: where members come from, what the kernel tells, what is said of it | CNI, how a plan is carried out |
 //! | [`registry`] | installed policies, by name and digest | netlink, leases |
 //! | [`journal`] | what was decided, given back and changed, and when | how anything is decided or done |
 //! | [`oci`] | policies in OCI registries, and signatures | how a policy is installed |
@@ -20,6 +21,8 @@
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
 //! | [`names`] | identities that are checked once, when they are made | |
 
+#[cfg(feature = "agent")]
+pub mod agent;
 pub mod attachment;
 #[cfg(feature = "cli")]
 pub mod cli;

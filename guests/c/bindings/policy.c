@@ -3,23 +3,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `podwire:policy/leases@0.2.0`
+// Imported Functions from `podwire:policy/leases@0.3.0`
 
-__attribute__((__import_module__("podwire:policy/leases@0.2.0"), __import_name__("holder-of")))
+__attribute__((__import_module__("podwire:policy/leases@0.3.0"), __import_name__("holder-of")))
 extern void __wasm_import_podwire_policy_leases_holder_of(int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("podwire:policy/leases@0.2.0"), __import_name__("first-free")))
+__attribute__((__import_module__("podwire:policy/leases@0.3.0"), __import_name__("first-free")))
 extern void __wasm_import_podwire_policy_leases_first_free(uint8_t *, uint8_t *);
 
-__attribute__((__import_module__("podwire:policy/leases@0.2.0"), __import_name__("last-taken")))
+__attribute__((__import_module__("podwire:policy/leases@0.3.0"), __import_name__("last-taken")))
 extern void __wasm_import_podwire_policy_leases_last_taken(int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("podwire:policy/leases@0.2.0"), __import_name__("taken")))
+__attribute__((__import_module__("podwire:policy/leases@0.3.0"), __import_name__("taken")))
 extern int64_t __wasm_import_podwire_policy_leases_taken(int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t);
 
-// Imported Functions from `podwire:policy/log@0.2.0`
+// Imported Functions from `podwire:policy/log@0.3.0`
 
-__attribute__((__import_module__("podwire:policy/log@0.2.0"), __import_name__("log")))
+__attribute__((__import_module__("podwire:policy/log@0.3.0"), __import_name__("log")))
 extern void __wasm_import_podwire_policy_log_log(int32_t, uint8_t *, size_t);
 
 // Exported Functions from `policy`
@@ -239,20 +239,40 @@ void __wasm_export_exports_policy_node_post_return(uint8_t * arg0) {
         }
         free(ptr1);
       }
-      size_t len3 = *((size_t*) (arg0 + (4*sizeof(void*))));
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (3*sizeof(void*))))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (arg0 + (5*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (4*sizeof(void*)))));
+          }
+          break;
+        }
+      }
+      size_t len3 = *((size_t*) (arg0 + (24+8*sizeof(void*))));
       if (len3 > 0) {
-        uint8_t *ptr4 = *((uint8_t **) (arg0 + (3*sizeof(void*))));
+        uint8_t *ptr4 = *((uint8_t **) (arg0 + (24+7*sizeof(void*))));
         for (size_t i5 = 0; i5 < len3; i5++) {
           uint8_t *base = ptr4 + i5 * 48;
           (void) base;
         }
         free(ptr4);
       }
-      size_t len6 = *((size_t*) (arg0 + (6*sizeof(void*))));
+      size_t len6 = *((size_t*) (arg0 + (24+10*sizeof(void*))));
       if (len6 > 0) {
-        uint8_t *ptr7 = *((uint8_t **) (arg0 + (5*sizeof(void*))));
+        uint8_t *ptr7 = *((uint8_t **) (arg0 + (24+9*sizeof(void*))));
         for (size_t i8 = 0; i8 < len6; i8++) {
-          uint8_t *base = ptr7 + i8 * (4*sizeof(void*));
+          uint8_t *base = ptr7 + i8 * 20;
+          (void) base;
+        }
+        free(ptr7);
+      }
+      size_t len9 = *((size_t*) (arg0 + (24+12*sizeof(void*))));
+      if (len9 > 0) {
+        uint8_t *ptr10 = *((uint8_t **) (arg0 + (24+11*sizeof(void*))));
+        for (size_t i11 = 0; i11 < len9; i11++) {
+          uint8_t *base = ptr10 + i11 * (4*sizeof(void*));
           (void) base;
           if ((*((size_t*) (base + sizeof(void*)))) > 0) {
             free(*((uint8_t **) (base + 0)));
@@ -261,7 +281,7 @@ void __wasm_export_exports_policy_node_post_return(uint8_t * arg0) {
             free(*((uint8_t **) (base + (2*sizeof(void*)))));
           }
         }
-        free(ptr7);
+        free(ptr10);
       }
       break;
     }
@@ -848,42 +868,82 @@ uint8_t * __wasm_export_exports_policy_del(uint8_t * arg) {
 }
 
 __attribute__((__export_name__("node")))
-uint8_t * __wasm_export_exports_policy_node(uint8_t * arg, size_t arg0, uint8_t * arg1, size_t arg2, uint8_t * arg3, size_t arg4, uint8_t * arg5, size_t arg6, uint8_t * arg7, size_t arg8, uint8_t * arg9, size_t arg10, uint8_t * arg11, size_t arg12) {
-  policy_node_request_t arg17 = (podwire_policy_types_node_request_t) {
+uint8_t * __wasm_export_exports_policy_node(uint8_t * arg) {
+  policy_node_request_t arg5 = (podwire_policy_types_node_request_t) {
     (podwire_policy_types_node_t) (podwire_policy_types_node_t) {
-      (policy_string_t) (policy_string_t) { (uint8_t*)(arg), (arg0) },
-      (podwire_policy_types_list_ip_address_t) (podwire_policy_types_list_ip_address_t) { (podwire_policy_types_ip_address_t*)(arg1), (arg2) },
-      (podwire_policy_types_list_ip_prefix_t) (podwire_policy_types_list_ip_prefix_t) { (podwire_policy_types_ip_prefix_t*)(arg3), (arg4) },
-      (podwire_policy_types_list_ip_prefix_t) (podwire_policy_types_list_ip_prefix_t) { (podwire_policy_types_ip_prefix_t*)(arg5), (arg6) },
+      (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + 0))), (*((size_t*) (arg + sizeof(void*)))) },
+      (podwire_policy_types_list_ip_address_t) (podwire_policy_types_list_ip_address_t) { (podwire_policy_types_ip_address_t*)(*((uint8_t **) (arg + (2*sizeof(void*))))), (*((size_t*) (arg + (3*sizeof(void*))))) },
+      (podwire_policy_types_list_ip_prefix_t) (podwire_policy_types_list_ip_prefix_t) { (podwire_policy_types_ip_prefix_t*)(*((uint8_t **) (arg + (4*sizeof(void*))))), (*((size_t*) (arg + (5*sizeof(void*))))) },
+      (podwire_policy_types_list_ip_prefix_t) (podwire_policy_types_list_ip_prefix_t) { (podwire_policy_types_ip_prefix_t*)(*((uint8_t **) (arg + (6*sizeof(void*))))), (*((size_t*) (arg + (7*sizeof(void*))))) },
     },
-    (podwire_policy_types_list_peer_t) (podwire_policy_types_list_peer_t) { (podwire_policy_types_peer_t*)(arg7), (arg8) },
-    (policy_string_t) (policy_string_t) { (uint8_t*)(arg9), (arg10) },
-    (policy_list_tuple2_string_string_t) (policy_list_tuple2_string_string_t) { (policy_tuple2_string_string_t*)(arg11), (arg12) },
+    (podwire_policy_types_role_t) (int32_t) *((uint8_t*) (arg + (8*sizeof(void*)))),
+    (podwire_policy_types_list_uplink_t) (podwire_policy_types_list_uplink_t) { (podwire_policy_types_uplink_t*)(*((uint8_t **) (arg + (9*sizeof(void*))))), (*((size_t*) (arg + (10*sizeof(void*))))) },
+    (podwire_policy_types_list_peer_t) (podwire_policy_types_list_peer_t) { (podwire_policy_types_peer_t*)(*((uint8_t **) (arg + (11*sizeof(void*))))), (*((size_t*) (arg + (12*sizeof(void*))))) },
+    (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (13*sizeof(void*))))), (*((size_t*) (arg + (14*sizeof(void*))))) },
+    (policy_list_tuple2_string_string_t) (policy_list_tuple2_string_string_t) { (policy_tuple2_string_string_t*)(*((uint8_t **) (arg + (15*sizeof(void*))))), (*((size_t*) (arg + (16*sizeof(void*))))) },
   };
   policy_result_node_plan_refusal_t ret;
   policy_node_plan_t ok;
   policy_refusal_t err;
-  ret.is_err = !exports_policy_node(&arg17, &ok, &err);
+  ret.is_err = !exports_policy_node(&arg5, &ok, &err);
   if (ret.is_err) {
     ret.val.err = err;
   }
   if (!ret.is_err) {
     ret.val.ok = ok;
   }
+  free(arg);
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const policy_refusal_t *payload30 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    *((int8_t*)(ptr + sizeof(void*))) = (int32_t) (*payload30).reason;
-    *((size_t*)(ptr + (3*sizeof(void*)))) = ((*payload30).message).len;
-    *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) ((*payload30).message).ptr;
+    const policy_refusal_t *payload27 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((int8_t*)(ptr + sizeof(void*))) = (int32_t) (*payload27).reason;
+    *((size_t*)(ptr + (3*sizeof(void*)))) = ((*payload27).message).len;
+    *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) ((*payload27).message).ptr;
   } else {
     const policy_node_plan_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
     *((size_t*)(ptr + (2*sizeof(void*)))) = ((*payload).bridges).len;
     *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) ((*payload).bridges).ptr;
-    *((size_t*)(ptr + (4*sizeof(void*)))) = ((*payload).routes).len;
-    *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) ((*payload).routes).ptr;
-    *((size_t*)(ptr + (6*sizeof(void*)))) = ((*payload).extra).len;
-    *((uint8_t **)(ptr + (5*sizeof(void*)))) = (uint8_t *) ((*payload).extra).ptr;
+    if (((*payload).vxlan).is_some) {
+      const podwire_policy_types_vxlan_t *payload11 = &((*payload).vxlan).val;
+      *((int8_t*)(ptr + (3*sizeof(void*)))) = 1;
+      *((size_t*)(ptr + (5*sizeof(void*)))) = ((*payload11).name).len;
+      *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) ((*payload11).name).ptr;
+      *((int32_t*)(ptr + (6*sizeof(void*)))) = (int32_t) ((*payload11).id);
+      *((int16_t*)(ptr + (4+6*sizeof(void*)))) = (int32_t) ((*payload11).port);
+      switch ((int32_t) ((*payload11).local).tag) {
+        case 0: {
+          const policy_tuple4_u8_u8_u8_u8_t *payload12 = &((*payload11).local).val.ipv4;
+          *((int8_t*)(ptr + (6+6*sizeof(void*)))) = 0;
+          *((int8_t*)(ptr + (8+6*sizeof(void*)))) = (int32_t) ((*payload12).f0);
+          *((int8_t*)(ptr + (9+6*sizeof(void*)))) = (int32_t) ((*payload12).f1);
+          *((int8_t*)(ptr + (10+6*sizeof(void*)))) = (int32_t) ((*payload12).f2);
+          *((int8_t*)(ptr + (11+6*sizeof(void*)))) = (int32_t) ((*payload12).f3);
+          break;
+        }
+        case 1: {
+          const policy_tuple8_u16_u16_u16_u16_u16_u16_u16_u16_t *payload13 = &((*payload11).local).val.ipv6;
+          *((int8_t*)(ptr + (6+6*sizeof(void*)))) = 1;
+          *((int16_t*)(ptr + (8+6*sizeof(void*)))) = (int32_t) ((*payload13).f0);
+          *((int16_t*)(ptr + (10+6*sizeof(void*)))) = (int32_t) ((*payload13).f1);
+          *((int16_t*)(ptr + (12+6*sizeof(void*)))) = (int32_t) ((*payload13).f2);
+          *((int16_t*)(ptr + (14+6*sizeof(void*)))) = (int32_t) ((*payload13).f3);
+          *((int16_t*)(ptr + (16+6*sizeof(void*)))) = (int32_t) ((*payload13).f4);
+          *((int16_t*)(ptr + (18+6*sizeof(void*)))) = (int32_t) ((*payload13).f5);
+          *((int16_t*)(ptr + (20+6*sizeof(void*)))) = (int32_t) ((*payload13).f6);
+          *((int16_t*)(ptr + (22+6*sizeof(void*)))) = (int32_t) ((*payload13).f7);
+          break;
+        }
+      }
+      *((int32_t*)(ptr + (24+6*sizeof(void*)))) = (int32_t) ((*payload11).mtu);
+    } else {
+      *((int8_t*)(ptr + (3*sizeof(void*)))) = 0;
+    }
+    *((size_t*)(ptr + (24+8*sizeof(void*)))) = ((*payload).routes).len;
+    *((uint8_t **)(ptr + (24+7*sizeof(void*)))) = (uint8_t *) ((*payload).routes).ptr;
+    *((size_t*)(ptr + (24+10*sizeof(void*)))) = ((*payload).masquerade).len;
+    *((uint8_t **)(ptr + (24+9*sizeof(void*)))) = (uint8_t *) ((*payload).masquerade).ptr;
+    *((size_t*)(ptr + (24+12*sizeof(void*)))) = ((*payload).extra).len;
+    *((uint8_t **)(ptr + (24+11*sizeof(void*)))) = (uint8_t *) ((*payload).extra).ptr;
   }
   return ptr;
 }

@@ -69,18 +69,27 @@ typedef struct podwire_policy_types_node_t {
   policy_string_t   name;
   // The node's own addresses in the network between nodes. May be empty: only `node` needs them.
   podwire_policy_types_list_ip_address_t   addresses;
-  // The blocks from which pods on this node get their addresses. Never empty.
+  // The blocks from which pods on this node get their addresses. Never empty, but on a router.
   podwire_policy_types_list_ip_prefix_t   pools;
   // The blocks that together hold every pod of the cluster, such as 10.244.0.0/16.
   podwire_policy_types_list_ip_prefix_t   cluster;
 } podwire_policy_types_node_t;
 
+// What a machine does for the cluster.
+typedef uint8_t podwire_policy_types_role_t;
+
+// It has pods.
+#define PODWIRE_POLICY_TYPES_ROLE_HOST 0
+// It has none, and carries packets between those that have.
+#define PODWIRE_POLICY_TYPES_ROLE_ROUTER 1
+
 // Another node, as the cluster's membership tells it.
 typedef struct podwire_policy_types_peer_t {
   policy_string_t   name;
+  podwire_policy_types_role_t   role;
   // The peer's addresses in the network between nodes: next hops towards its pods.
   podwire_policy_types_list_ip_address_t   addresses;
-  // The blocks from which pods on that node get their addresses.
+  // The blocks from which pods on that node get their addresses. Empty for a router.
   podwire_policy_types_list_ip_prefix_t   pools;
 } podwire_policy_types_peer_t;
 
@@ -387,14 +396,31 @@ typedef struct podwire_policy_types_release_t {
 // They rest, and are handed to nobody for so many seconds: at most 86,400, more is taken as that.
 #define PODWIRE_POLICY_TYPES_RELEASE_AFTER_SECONDS 1
 
+// An interface of the node into the network between nodes: one that carries an address of the node's.
+typedef struct podwire_policy_types_uplink_t {
+  policy_string_t   name;
+  // Each an address with the length of its link's prefix, such as 192.168.1.11/24: a peer with an address
+  // in that block is on-link.
+  podwire_policy_types_list_ip_prefix_t   addresses;
+  // In bytes.
+  uint32_t   mtu;
+} podwire_policy_types_uplink_t;
+
+typedef struct {
+  podwire_policy_types_uplink_t *ptr;
+  size_t len;
+} podwire_policy_types_list_uplink_t;
+
 typedef struct {
   podwire_policy_types_peer_t *ptr;
   size_t len;
 } podwire_policy_types_list_peer_t;
 
-// The node itself: asked by `podwire node`, and whenever the peers change.
+// The node itself: asked by `podwire node`, and whenever the peers or the uplinks change.
 typedef struct podwire_policy_types_node_request_t {
   podwire_policy_types_node_t   node;
+  podwire_policy_types_role_t   role;
+  podwire_policy_types_list_uplink_t   uplinks;
   podwire_policy_types_list_peer_t   peers;
   // `config` of the node's configuration: JSON text, "{}" if there is none.
   policy_string_t   config;
@@ -405,6 +431,7 @@ typedef struct podwire_policy_types_next_hop_t {
   uint8_t tag;
   union {
     podwire_policy_types_ip_address_t     via;
+    podwire_policy_types_ip_address_t     tunnel;
   } val;
 } podwire_policy_types_next_hop_t;
 
@@ -412,6 +439,9 @@ typedef struct podwire_policy_types_next_hop_t {
 #define PODWIRE_POLICY_TYPES_NEXT_HOP_VIA 0
 // Packets are dropped, and the sender is not told.
 #define PODWIRE_POLICY_TYPES_NEXT_HOP_BLACKHOLE 1
+// Through the node's VXLAN device, to the peer that has this address: one of the family of the device's
+// `local`.
+#define PODWIRE_POLICY_TYPES_NEXT_HOP_TUNNEL 2
 
 // A route on the node, in its main table, marked with podwire's route protocol number (112).
 typedef struct podwire_policy_types_node_route_t {
@@ -423,10 +453,32 @@ typedef struct podwire_policy_types_node_route_t {
   policy_option_u32_t   metric;
 } podwire_policy_types_node_route_t;
 
+// A VXLAN device (RFC 7348), the node's end of tunnels to peers. The host derives its hardware address from
+// `local`, and that of a peer's device from the peer's address, so that nobody has to tell; it learns nothing
+// from frames, and floods none.
+typedef struct podwire_policy_types_vxlan_t {
+  // An interface name, of none of the plan's bridges.
+  policy_string_t   name;
+  // The VXLAN network identifier, 1 to 16,777,215; the same on every node.
+  uint32_t   id;
+  // The UDP port, 1 to 65,535; the same on every node. 4,789 is IANA's.
+  uint16_t   port;
+  // The node's end: one of the node's addresses.
+  podwire_policy_types_ip_address_t   local;
+  // In bytes, 68 to 65,535, at least 1,280 with IPv6. An outer IPv4 header takes 50 bytes of the uplink's MTU
+  // together with the others, an outer IPv6 header 70.
+  uint32_t   mtu;
+} podwire_policy_types_vxlan_t;
+
 typedef struct {
   podwire_policy_types_bridge_t *ptr;
   size_t len;
 } podwire_policy_types_list_bridge_t;
+
+typedef struct {
+  bool is_some;
+  podwire_policy_types_vxlan_t val;
+} podwire_policy_types_option_vxlan_t;
 
 typedef struct {
   podwire_policy_types_node_route_t *ptr;
@@ -436,7 +488,12 @@ typedef struct {
 // What shall be true on the node. What podwire made earlier and is not in it is taken away.
 typedef struct podwire_policy_types_node_plan_t {
   podwire_policy_types_list_bridge_t   bridges;
+  // Needed by a route whose next hop is `tunnel`.
+  podwire_policy_types_option_vxlan_t   vxlan;
   podwire_policy_types_list_node_route_t   routes;
+  // Blocks of the node's pools: what pods in them send to addresses outside the cluster's blocks leaves with
+  // the node's own address. Between pods there is no translation, ever.
+  podwire_policy_types_list_ip_prefix_t   masquerade;
   policy_list_tuple2_string_string_t   extra;
 } podwire_policy_types_node_plan_t;
 
@@ -526,7 +583,7 @@ typedef struct {
   } val;
 } policy_result_node_plan_refusal_t;
 
-// Imported Functions from `podwire:policy/leases@0.2.0`
+// Imported Functions from `podwire:policy/leases@0.3.0`
 // Who holds the address; none if nobody does. An address that rests after a DEL is held by the
 // attachment that had it.
 extern bool podwire_policy_leases_holder_of(podwire_policy_leases_ip_address_t *address, podwire_policy_leases_holder_t *ret);
@@ -543,7 +600,7 @@ extern bool podwire_policy_leases_last_taken(podwire_policy_leases_ip_prefix_t *
 // How many addresses of the block are held.
 extern uint64_t podwire_policy_leases_taken(podwire_policy_leases_ip_prefix_t *block);
 
-// Imported Functions from `podwire:policy/log@0.2.0`
+// Imported Functions from `podwire:policy/log@0.3.0`
 // One line on the plugin's standard error, after the policy's name. Control characters are
 // replaced; beyond 16 KiB in one call of a policy, lines are dropped.
 extern void podwire_policy_log_log(podwire_policy_log_level_t level, policy_string_t *message);

@@ -308,6 +308,8 @@ pub enum NextHop {
     Via(IpAddr),
     /// Nowhere: packets are dropped.
     Blackhole,
+    /// Through the node's VXLAN device, to the peer that has this address.
+    Tunnel(IpAddr),
 }
 
 /// A route on the node.
@@ -321,13 +323,32 @@ pub struct NodeRoute {
     pub metric: Option<u32>,
 }
 
+/// The node's end of tunnels to its peers (RFC 7348).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vxlan {
+    /// Its interface name.
+    pub name: String,
+    /// The VXLAN network identifier, 1 to 16,777,215; the same on every node.
+    pub id: u32,
+    /// The UDP port; the same on every node.
+    pub port: u16,
+    /// One of the node's addresses.
+    pub local: IpAddr,
+    /// In bytes: 50 less than the uplink's, 70 if `local` is IPv6.
+    pub mtu: u32,
+}
+
 /// What shall be true on the node. What podwire made earlier and is not in it is taken away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodePlan {
     /// The node's bridges.
     pub bridges: Vec<Bridge>,
+    /// Needed by a route through a tunnel.
+    pub vxlan: Option<Vxlan>,
     /// The node's routes to pods elsewhere.
     pub routes: Vec<NodeRoute>,
+    /// Blocks of the node's pools whose packets leave the cluster's blocks with the node's own address.
+    pub masquerade: Vec<IpNet>,
     /// Keys of later versions: a host refuses one that it does not know.
     pub extra: Vec<(String, String)>,
 }

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use crate::raw::types as wit;
 use crate::{
     AddPlan, AddRequest, Address, AddressRange, Bridge, BridgePort, DelRequest, Dns, NextHop, Node, NodePlan,
-    NodeRequest, NodeRoute, Peer, Pod, PortVlans, Refusal, RefusalReason, Release, Route, SpoofCheck, Wiring,
+    NodeRequest, NodeRoute, Peer, Pod, PortVlans, Refusal, RefusalReason, Release, Role, Route, SpoofCheck,
+    Uplink, Vxlan, Wiring,
 };
 
 fn all<T, U: From<T>>(list: Vec<T>) -> Vec<U> {
@@ -56,9 +57,29 @@ impl From<wit::Node> for Node {
     }
 }
 
+impl From<wit::Role> for Role {
+    fn from(role: wit::Role) -> Self {
+        match role {
+            wit::Role::Host => Self::Host,
+            wit::Role::Router => Self::Router,
+        }
+    }
+}
+
+impl From<wit::Uplink> for Uplink {
+    fn from(uplink: wit::Uplink) -> Self {
+        Self { name: uplink.name, addresses: all(uplink.addresses), mtu: uplink.mtu }
+    }
+}
+
 impl From<wit::Peer> for Peer {
     fn from(peer: wit::Peer) -> Self {
-        Self { name: peer.name, addresses: all(peer.addresses), pools: all(peer.pools) }
+        Self {
+            name: peer.name,
+            role: peer.role.into(),
+            addresses: all(peer.addresses),
+            pools: all(peer.pools),
+        }
     }
 }
 
@@ -125,7 +146,13 @@ impl From<wit::DelRequest> for DelRequest {
 
 impl From<wit::NodeRequest> for NodeRequest {
     fn from(request: wit::NodeRequest) -> Self {
-        Self { node: request.node.into(), peers: all(request.peers), extra: request.extra }
+        Self {
+            node: request.node.into(),
+            role: request.role.into(),
+            uplinks: all(request.uplinks),
+            peers: all(request.peers),
+            extra: request.extra,
+        }
     }
 }
 
@@ -227,6 +254,7 @@ impl From<NextHop> for wit::NextHop {
         match next_hop {
             NextHop::Via(address) => Self::Via(address.into()),
             NextHop::Blackhole => Self::Blackhole,
+            NextHop::Tunnel(address) => Self::Tunnel(address.into()),
         }
     }
 }
@@ -237,9 +265,22 @@ impl From<NodeRoute> for wit::NodeRoute {
     }
 }
 
+impl From<Vxlan> for wit::Vxlan {
+    fn from(vxlan: Vxlan) -> Self {
+        let Vxlan { name, id, port, local, mtu } = vxlan;
+        Self { name, id, port, local: local.into(), mtu }
+    }
+}
+
 impl From<NodePlan> for wit::NodePlan {
     fn from(plan: NodePlan) -> Self {
-        Self { bridges: all(plan.bridges), routes: all(plan.routes), extra: plan.extra }
+        Self {
+            bridges: all(plan.bridges),
+            vxlan: plan.vxlan.map(Into::into),
+            routes: all(plan.routes),
+            masquerade: all(plan.masquerade),
+            extra: plan.extra,
+        }
     }
 }
 

@@ -71,7 +71,7 @@ pub mod testing;
 pub use address::{Family, after, contains, nth, on_link};
 pub use answer::{
     AddPlan, Address, Bridge, BridgePort, Dns, NextHop, NodePlan, NodeRoute, PortVlans, Release, Route,
-    SpoofCheck, Wiring,
+    SpoofCheck, Vxlan, Wiring,
 };
 pub use choice::{choose, sets_of};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -79,7 +79,7 @@ pub use leases::{Holder, Leases};
 pub use policy::{Component, Policy};
 pub use range::AddressRange;
 pub use refusal::{Refusal, RefusalReason};
-pub use request::{AddRequest, DelRequest, Node, NodeRequest, Peer, Pod};
+pub use request::{AddRequest, DelRequest, Node, NodeRequest, Peer, Pod, Role, Uplink};
 
 /// Its example is a test.
 #[cfg(doctest)]

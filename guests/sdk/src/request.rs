@@ -33,11 +33,23 @@ impl Node {
     }
 }
 
+/// What a machine does for the cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It has pods.
+    #[default]
+    Host,
+    /// It has none, and carries packets between those that have.
+    Router,
+}
+
 /// Another node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// As in Kubernetes.
     pub name: String,
+    /// What it does for the cluster.
+    pub role: Role,
     /// Its addresses in the network between nodes: next hops towards its pods.
     pub addresses: Vec<IpAddr>,
     /// The blocks from which its pods get their addresses.
@@ -113,11 +125,26 @@ pub struct DelRequest {
     pub addresses: Vec<IpAddr>,
 }
 
+/// An interface of the node into the network between nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uplink {
+    /// Its name.
+    pub name: String,
+    /// Each with the length of its link's prefix: a peer with an address in that block is on-link.
+    pub addresses: Vec<IpNet>,
+    /// In bytes.
+    pub mtu: u32,
+}
+
 /// The node itself: what shall hold on it, beside the pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRequest {
     /// This node.
     pub node: Node,
+    /// What it does for the cluster.
+    pub role: Role,
+    /// Its interfaces into the network between nodes.
+    pub uplinks: Vec<Uplink>,
     /// The others.
     pub peers: Vec<Peer>,
     /// Facts that later hosts know.

@@ -113,8 +113,7 @@ pub fn apply(plan: &NodePlan, families: Families) -> Result<Outcome, Error> {
 /// Takes away what podwire made on the node: its routes, its bridges unless they have ports, and its rules unless
 /// there are pods. Forwarding stays, for others may count on it.
 pub fn remove() -> Result<Outcome, Error> {
-    let nothing = NodePlan { bridges: Vec::new(), routes: Vec::new(), extra: Vec::new() };
-    let outcome = apply(&nothing, Families::default())?;
+    let outcome = apply(&NodePlan::nothing(), Families::default())?;
     if link::own(&mut Socket::route()?)?.is_empty() {
         rules::remove_all()?;
     }
@@ -252,6 +251,7 @@ fn to_route(planned: &NodeRoute) -> Route {
     let hop = match planned.next_hop {
         NextHop::Via(gateway) => Hop::Via { gateway, interface: None, onlink: false },
         NextHop::Blackhole => Hop::Blackhole,
+        NextHop::Tunnel(gateway) => Hop::Via { gateway, interface: None, onlink: false },
     };
     Route { metric: planned.metric, ..Route::to(planned.destination.trunc(), hop) }
 }

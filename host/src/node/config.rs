@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::names::PolicyName;
-use crate::plan::{Node, Peer};
+use crate::plan::{Node, Peer, Role};
 
 /// The pods of a node that nobody has configured: enough to try podwire on one machine.
 const DEFAULT_POOL: &str = "10.244.0.0/24";
@@ -96,6 +96,8 @@ struct Peers {
 struct PeerEntry {
     name: String,
     #[serde(default)]
+    role: Role,
+    #[serde(default)]
     addresses: Vec<IpAddr>,
     #[serde(default)]
     pools: Vec<IpNet>,
@@ -168,7 +170,7 @@ pub fn read_peers(path: &Path, this: &str) -> Result<Vec<Peer>, Error> {
         blocks(path, &format!("peers[{i}].pools"), &peer.pools)?;
     }
     let others = peers.into_iter().filter(|peer| peer.name != this);
-    Ok(others.map(|p| Peer { name: p.name, addresses: p.addresses, pools: p.pools }).collect())
+    Ok(others.map(|p| Peer { name: p.name, role: p.role, addresses: p.addresses, pools: p.pools }).collect())
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {

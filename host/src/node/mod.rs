@@ -4,7 +4,7 @@ pub mod config;
 
 use crate::leases::Empty;
 use crate::plan::check::{self, Violation};
-use crate::plan::{Node, NodePlan, NodeRequest, Refusal};
+use crate::plan::{Node, NodePlan, NodeRequest, Refusal, Role};
 use crate::policy::{self, Engine};
 use crate::registry::{self, Registry};
 use crate::state::State;
@@ -53,7 +53,8 @@ pub fn decide(state: &State) -> Result<Decided, Error> {
     let settings = Settings::read(&state.node_config())?;
     let node = settings.node(None, None)?;
     let peers = config::read_peers(&state.peers(), &node.name)?;
-    let request = NodeRequest { node, peers, config: settings.policy_config().to_owned() };
+    let config = settings.policy_config().to_owned();
+    let request = NodeRequest { node, role: Role::Host, uplinks: Vec::new(), peers, config };
 
     let registry = Registry::open(state);
     let installed = registry.active(&settings.policy.clone().unwrap_or_default())?;

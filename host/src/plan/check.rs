@@ -15,7 +15,7 @@ use super::limits;
 use super::wishes::Wishes;
 use super::{
     AddPlan, AddRequest, Address, Bridge, Checked, DEFAULT_VLAN, Dns, Masquerade, NextHop, Node, NodePlan,
-    NodeRequest, NodeRoute, PortVlans, Route, Traffic, Wiring,
+    NodeRequest, NodeRoute, PortVlans, Route, Traffic, Vxlan, Wiring,
 };
 use crate::names::{AttachmentId, InterfaceName, MacAddress};
 
@@ -117,7 +117,8 @@ pub fn node(request: &NodeRequest, plan: NodePlan<String>) -> Outcome<NodePlan> 
         bridges.push(checked);
     }
     node_routes(request, &plan.routes)?;
-    Ok(NodePlan { bridges, routes: plan.routes, extra: Vec::new() })
+    let vxlan = plan.vxlan.map(|planned| vxlan(request, &names, planned)).transpose()?;
+    Ok(NodePlan { bridges, vxlan, routes: plan.routes, masquerade: plan.masquerade, extra: Vec::new() })
 }
 
 fn no_extra(extra: &[(String, String)]) -> Outcome {
@@ -533,6 +534,18 @@ fn node_routes(request: &NodeRequest, routes: &[NodeRoute]) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn vxlan(request: &NodeRequest, bridges: &HashSet<InterfaceName>, planned: Vxlan<String>) -> Outcome<Vxlan> {
+    let name = interface_name("vxlan.name", &planned.name)?;
+    if bridges.contains(&name) {
+        return Err(violation("vxlan.name", name, "a bridge of the plan has it"));
+    }
+    let Vxlan { id, port, local, mtu, .. } = planned;
+    if !request.node.addresses.contains(&local) {
+        return Err(violation("vxlan.local", local, "it must be one of the node's addresses"));
+    }
+    Ok(Vxlan { name, id, port, local, mtu })
 }
 
 /// Every node's own addresses, sorted, so that thousands of routes can be held against thousands of peers.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{AddressRange, Peer, Pod, SpoofCheck};
+use crate::plan::{AddressRange, Peer, Pod, Role, SpoofCheck};
 use proptest::prelude::*;
 
 fn net(text: &str) -> IpNet {
@@ -478,8 +478,11 @@ fn only_the_bridge_that_the_operator_named_is_the_operators() {
 fn node_request() -> NodeRequest {
     NodeRequest {
         node: node_facts(),
+        role: Role::Host,
+        uplinks: vec![],
         peers: vec![Peer {
             name: "node2".into(),
+            role: Role::Host,
             addresses: vec![ip("192.168.1.12"), ip("10.244.9.9")],
             pools: vec![net("10.244.2.0/24")],
         }],
@@ -489,7 +492,7 @@ fn node_request() -> NodeRequest {
 
 fn node_refused(destination: &str, next_hop: NextHop) -> String {
     let route = NodeRoute { destination: net(destination), next_hop, metric: None };
-    let plan = NodePlan { bridges: vec![], routes: vec![route], extra: vec![] };
+    let plan = NodePlan { routes: vec![route], ..NodePlan::nothing() };
     node(&node_request(), plan).expect_err(destination).field
 }
 
@@ -500,7 +503,7 @@ fn a_nodes_routes_lead_to_pods_elsewhere_and_nowhere_else() {
     let blackhole =
         NodeRoute { destination: net("10.244.1.0/24"), next_hop: NextHop::Blackhole, metric: None };
     let bridges = vec![Bridge::plain("cni0".to_owned(), vec![net("10.244.1.1/24")])];
-    let plan = NodePlan { bridges, routes: vec![route, blackhole], extra: vec![] };
+    let plan = NodePlan { bridges, routes: vec![route, blackhole], ..NodePlan::nothing() };
     assert!(node(&node_request(), plan).is_ok());
     for bad in [
         "0.0.0.0/0",
@@ -531,6 +534,7 @@ fn a_nodes_plan_is_bounded_and_has_nothing_twice() {
             bridges: vec![bridge.clone(); bridges],
             routes: vec![route.clone(); routes],
             extra: vec![("later".to_owned(), "1".to_owned()); extra],
+            ..NodePlan::nothing()
         };
         node(&node_request(), plan).expect_err("too much").field
     };

@@ -11,6 +11,8 @@ pub const ROUTES: usize = 64;
 pub const BRIDGES: usize = 16;
 /// Routes of a node: three for each of 5,000 peers.
 pub const NODE_ROUTES: usize = 16_384;
+/// Blocks that a node masquerades: its pools, and room for parts of them.
+pub const MASQUERADED: usize = 64;
 /// Sysctls of one pod.
 pub const SYSCTLS: usize = 16;
 /// Ports of the node that lead to one pod: what is said of them to the kernel must fit into one message.

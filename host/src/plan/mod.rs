@@ -28,10 +28,21 @@ pub struct Node {
     pub name: String,
     /// Its addresses in the network between nodes.
     pub addresses: Vec<IpAddr>,
-    /// Blocks from which its pods get their addresses. Never empty.
+    /// Blocks from which its pods get their addresses. Never empty, but on a router.
     pub pools: Vec<IpNet>,
     /// Blocks that together hold every pod of the cluster.
     pub cluster: Vec<IpNet>,
+}
+
+/// What a machine does for the cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It has pods.
+    #[default]
+    Host,
+    /// It has none, and carries packets between those that have.
+    Router,
 }
 
 /// Another node.
@@ -39,6 +50,9 @@ pub struct Node {
 pub struct Peer {
     /// As in Kubernetes.
     pub name: String,
+    /// What it does for the cluster.
+    #[serde(default)]
+    pub role: Role,
     /// Its addresses in the network between nodes.
     pub addresses: Vec<IpAddr>,
     /// Blocks from which its pods get their addresses.
@@ -325,11 +339,28 @@ pub struct DelRequest {
     pub config: String,
 }
 
+/// An interface of the node into the network between nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uplink {
+    /// Its name.
+    pub name: InterfaceName,
+    /// Each with the length of its link's prefix.
+    pub addresses: Vec<IpNet>,
+    /// In bytes.
+    pub mtu: u32,
+}
+
 /// The node itself, as a policy sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRequest {
     /// This node.
     pub node: Node,
+    /// What it does for the cluster.
+    #[serde(default)]
+    pub role: Role,
+    /// Its interfaces into the network between nodes.
+    #[serde(default)]
+    pub uplinks: Vec<Uplink>,
     /// The others.
     pub peers: Vec<Peer>,
     /// The policy's own configuration, JSON text.
@@ -344,6 +375,8 @@ pub enum NextHop {
     Via(IpAddr),
     /// Nowhere.
     Blackhole,
+    /// Through the node's VXLAN device, to the peer that has this address.
+    Tunnel(IpAddr),
 }
 
 /// A route on the node.
@@ -357,13 +390,34 @@ pub struct NodeRoute {
     pub metric: Option<u32>,
 }
 
+/// The node's end of tunnels to its peers (RFC 7348).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vxlan<Name = InterfaceName> {
+    /// Its interface name.
+    pub name: Name,
+    /// The VXLAN network identifier.
+    pub id: u32,
+    /// The UDP port.
+    pub port: u16,
+    /// One of the node's addresses.
+    pub local: IpAddr,
+    /// In bytes.
+    pub mtu: u32,
+}
+
 /// What a policy proposes for the node; [`check::node`] makes it one with checked names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodePlan<Name = InterfaceName> {
     /// The node's bridges.
     pub bridges: Vec<Bridge<Name>>,
+    /// The node's end of tunnels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vxlan: Option<Vxlan<Name>>,
     /// The node's routes to pods elsewhere.
     pub routes: Vec<NodeRoute>,
+    /// Blocks whose packets leave the cluster's blocks with the node's own address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masquerade: Vec<IpNet>,
     /// Keys of later versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra: Vec<(String, String)>,
@@ -390,4 +444,12 @@ pub struct Refusal {
     pub reason: RefusalReason,
     /// For the operator.
     pub message: String,
+}
+
+impl<Name> NodePlan<Name> {
+    /// Nothing at all.
+    pub fn nothing() -> Self {
+        let (bridges, routes, masquerade, extra) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { bridges, vxlan: None, routes, masquerade, extra }
+    }
 }

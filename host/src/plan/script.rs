@@ -333,6 +333,7 @@ impl Script {
         let to = match route.next_hop {
             NextHop::Via(via) => format!("{} via {via}", route.destination),
             NextHop::Blackhole => format!("blackhole {}", route.destination),
+            NextHop::Tunnel(to) => format!("{} via {to}", route.destination),
         };
         let metric = route.metric.map(|m| format!(" metric {m}")).unwrap_or_default();
         self.line(format_args!("ip route add {to}{metric} proto {PROTOCOL}"));

@@ -197,15 +197,23 @@ fn node_route(field: Field<'_>, route: wit::NodeRoute) -> Outcome<plan::NodeRout
         next_hop: match route.next_hop {
             wit::NextHop::Via(address) => plan::NextHop::Via(ip(address)),
             wit::NextHop::Blackhole => plan::NextHop::Blackhole,
+            wit::NextHop::Tunnel(address) => plan::NextHop::Tunnel(ip(address)),
         },
         metric: route.metric,
     })
 }
 
+fn vxlan(field: Field<'_>, vxlan: wit::Vxlan) -> Outcome<plan::Vxlan<String>> {
+    let wit::Vxlan { name, id, port, local, mtu } = vxlan;
+    Ok(plan::Vxlan { name: text(field.part("name"), name)?, id, port, local: ip(local), mtu })
+}
+
 pub(super) fn node_plan(answer: wit::NodePlan) -> Outcome<plan::NodePlan<String>> {
     Ok(plan::NodePlan {
         bridges: list(Field::new("bridges"), answer.bridges, limits::BRIDGES, bridge)?,
+        vxlan: answer.vxlan.map(|answer| vxlan(Field::new("vxlan"), answer)).transpose()?,
         routes: list(Field::new("routes"), answer.routes, limits::NODE_ROUTES, node_route)?,
+        masquerade: list(Field::new("masquerade"), answer.masquerade, limits::MASQUERADED, prefix)?,
         extra: list(Field::new("extra"), answer.extra, limits::EXTRA, pair)?,
     })
 }

@@ -239,7 +239,7 @@ pub(super) fn linker<V: View + 'static>(engine: &wasmtime::Engine) -> wasmtime::
     wit_leases::add_to_linker::<_, HasSelf<Host<V>>>(&mut linker, |host| host)?;
     // Not by the generated function: that copies every message before the host can look at it, and thousands
     // of a megabyte each would take seconds.
-    linker.instance("podwire:policy/log@0.2.0")?.func_wrap("log", log::<V>)?;
+    linker.instance("podwire:policy/log@0.3.0")?.func_wrap("log", log::<V>)?;
     Ok(linker)
 }
 

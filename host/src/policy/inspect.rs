@@ -9,7 +9,7 @@ use super::{limits, settings, standin};
 
 /// Interfaces with functions that the contract lets a policy import, any version of this line: that the
 /// version is one that this podwire serves is checked when the component is linked.
-const IMPORTS: [&str; 2] = ["podwire:policy/leases@0.2.", "podwire:policy/log@0.2."];
+const IMPORTS: [&str; 2] = ["podwire:policy/leases@0.3.", "podwire:policy/log@0.3."];
 
 /// Functions of the contract.
 const EXPORTS: [&str; 4] = ["check-config", "add", "del", "node"];
@@ -78,7 +78,7 @@ pub struct Inspection {
 /// An import of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
-    /// Such as `podwire:policy/leases@0.2.0`.
+    /// Such as `podwire:policy/leases@0.3.0`.
     pub name: String,
     /// Whether it is more than types, which give a component no power.
     pub has_functions: bool,

@@ -41,7 +41,12 @@ fn this_node(node: &plan::Node) -> wit::Node {
 }
 
 fn peer(peer: &plan::Peer) -> wit::Peer {
-    wit::Peer { name: peer.name.clone(), addresses: ips(&peer.addresses), pools: prefixes(&peer.pools) }
+    wit::Peer {
+        name: peer.name.clone(),
+        role: role(peer.role),
+        addresses: ips(&peer.addresses),
+        pools: prefixes(&peer.pools),
+    }
 }
 
 fn pod(pod: &plan::Pod) -> wit::Pod {
@@ -101,9 +106,22 @@ pub(super) fn del(request: &plan::DelRequest) -> wit::DelRequest {
     }
 }
 
+fn role(role: plan::Role) -> wit::Role {
+    match role {
+        plan::Role::Host => wit::Role::Host,
+        plan::Role::Router => wit::Role::Router,
+    }
+}
+
+fn uplink(uplink: &plan::Uplink) -> wit::Uplink {
+    wit::Uplink { name: uplink.name.to_string(), addresses: prefixes(&uplink.addresses), mtu: uplink.mtu }
+}
+
 pub(super) fn node(request: &plan::NodeRequest) -> wit::NodeRequest {
     wit::NodeRequest {
         node: this_node(&request.node),
+        role: role(request.role),
+        uplinks: request.uplinks.iter().map(uplink).collect(),
         peers: request.peers.iter().map(peer).collect(),
         config: request.config.clone(),
         extra: Vec::new(),

@@ -50,8 +50,7 @@ impl Guest {
                 (func (export "check-config") (param $config i32) (param $len i32) (result i32) {check_config})
                 (func (export "add") (param $request i32) (result i32) {add})
                 (func (export "del") (param $request i32) (result i32) (i32.const 1024))
-                (func (export "node") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
-                    (result i32) {node})
+                (func (export "node") (param i32) (result i32) {node})
                 (func (export "cabi_realloc") (param i32 i32) (param $align i32) (param $size i32) (result i32)
                     (local $at i32)
                     (local.set $at (i32.and

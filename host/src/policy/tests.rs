@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::testing::{Guest, Leases, request};
 use super::*;
-use crate::plan::{AddPlan, AddRequest, DelRequest, NodeRequest, Wiring};
+use crate::plan::{AddPlan, AddRequest, DelRequest, NodeRequest, Role, Wiring};
 
 /// Generous: the machine that runs the tests may do much else. A policy without bounds would never end.
 const SOON: Duration = Duration::from_secs(20);
 
-const TAKEN: &str = r#"(import "podwire:policy/leases@0.2.0" "taken"
+const TAKEN: &str = r#"(import "podwire:policy/leases@0.3.0" "taken"
     (func $taken (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i64)))"#;
 
 /// How many addresses of 10.0.0.0/8 are taken.
@@ -21,7 +21,7 @@ pub(super) fn asks_for_ever() -> Vec<u8> {
     Guest::adds_after(&format!("(loop $forever {ASK} (br $forever))"), TAKEN)
 }
 
-const LOG: &str = r#"(import "podwire:policy/log@0.2.0" "log" (func $log (param i32 i32 i32)))
+const LOG: &str = r#"(import "podwire:policy/log@0.3.0" "log" (func $log (param i32 i32 i32)))
     (data (i32.const 2048) "first line\nsecond line")"#;
 
 /// Those 22 bytes, as an error.
@@ -62,7 +62,13 @@ fn a_policy_answers_every_question() {
     let mut instance = instance(&component);
     assert_eq!(instance.check_config("{}").unwrap(), Ok(()));
     let AddRequest { network, attachment, pod, node, config, .. } = request();
-    let request = NodeRequest { node, peers: Vec::new(), config: config.clone() };
+    let request = NodeRequest {
+        node,
+        role: Role::Host,
+        uplinks: Vec::new(),
+        peers: Vec::new(),
+        config: config.clone(),
+    };
     assert!(instance.node(&request).unwrap().unwrap().routes.is_empty());
     let request = DelRequest { network, attachment, pod, addresses: Vec::new(), config };
     assert_eq!(instance.del(&request, Leases::default()).0.unwrap(), 0);

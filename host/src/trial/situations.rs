@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::battery::{Exam, Setting, attachment};
 use crate::leases::{Holder, Ledger};
 use crate::names::MacAddress;
-use crate::plan::{AddRequest, AddressRange, Node, NodeRequest, Peer, Pod, Route};
+use crate::plan::{AddRequest, AddressRange, Node, NodeRequest, Peer, Pod, Role, Route};
 
 /// What is asked there.
 type Ask = fn(&mut Exam<'_>);
@@ -283,6 +283,7 @@ fn node(exam: &mut Exam<'_>, peers: u16) {
         let [high, low] = i.to_be_bytes();
         Peer {
             name: format!("peer-{i}"),
+            role: Role::Host,
             addresses: vec![
                 IpAddr::from([172, 16, high, low]),
                 format!("fd01::{i:x}").parse().expect("an address"),
@@ -296,7 +297,8 @@ fn node(exam: &mut Exam<'_>, peers: u16) {
     let mut own = exam.setting.node();
     own.cluster.extend(["10.64.0.0/10", "fd00::/16"].map(block));
     let config = exam.setting.config.clone();
-    exam.node(&NodeRequest { node: own, peers: (0..peers).map(peer).collect(), config });
+    let (role, uplinks, peers) = (Role::Host, Vec::new(), (0..peers).map(peer).collect());
+    exam.node(&NodeRequest { node: own, role, uplinks, peers, config });
 }
 
 fn by_chance(exam: &mut Exam<'_>) {

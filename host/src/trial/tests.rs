@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use super::battery::battery_within;
 use super::*;
 use crate::leases::Ledger;
-use crate::plan::{AddRequest, NodeRequest};
+use crate::plan::{AddRequest, NodeRequest, Role};
 use crate::policy::testing::{Guest, request};
 use crate::policy::{Engine, Policy, limits};
 
@@ -118,7 +118,12 @@ fn failure(export: &str, deed: &str) -> String {
     let asked = match export {
         "check-config" => decision::check_config(&HOSTILE, &config).answer.map(drop),
         "del" => decision::del(&HOSTILE, &decision::del_request(&request, &leases), &leases).answer.map(drop),
-        "node" => decision::node(&HOSTILE, &NodeRequest { node, peers: Vec::new(), config }).answer.map(drop),
+        "node" => decision::node(
+            &HOSTILE,
+            &NodeRequest { node, role: Role::Host, uplinks: Vec::new(), peers: Vec::new(), config },
+        )
+        .answer
+        .map(drop),
         _ => return add(&HOSTILE, &request, &leases).decision.to_string(),
     };
     asked.unwrap_err().to_string()

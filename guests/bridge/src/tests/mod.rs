@@ -9,7 +9,7 @@ use alloc::vec;
 use core::net::IpAddr;
 
 use podwire_sdk::testing::{FakeLeases, add_request, node, notes, prefixes};
-use podwire_sdk::{Bridge, BridgePort, NextHop, Peer, RefusalReason, Wiring, config};
+use podwire_sdk::{Bridge, BridgePort, NextHop, Peer, RefusalReason, Role, Wiring, config};
 
 use super::*;
 
@@ -159,6 +159,7 @@ fn a_pool_without_room_is_refused() {
 
 fn peer(addresses: &[&str]) -> Peer {
     Peer {
+        role: Role::Host,
         name: "n2".into(),
         addresses: addresses.iter().copied().map(ip).collect(),
         pools: prefixes(&["10.244.2.0/24", "fd00:10:244:2::/64"]),
@@ -166,7 +167,13 @@ fn peer(addresses: &[&str]) -> Peer {
 }
 
 fn on_node(config: &str, peers: Vec<Peer>) -> Result<NodePlan, Refusal> {
-    script(config).node(&NodeRequest { node: node(&[V4, V6]), peers, extra: vec![] })
+    script(config).node(&NodeRequest {
+        node: node(&[V4, V6]),
+        role: Role::Host,
+        uplinks: vec![],
+        peers,
+        extra: vec![],
+    })
 }
 
 #[test]

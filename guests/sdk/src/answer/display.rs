@@ -97,6 +97,7 @@ impl Display for NodeRoute {
         match self.next_hop {
             NextHop::Via(address) => write!(f, "route {} via {address}", self.destination)?,
             NextHop::Blackhole => write!(f, "blackhole {}", self.destination)?,
+            NextHop::Tunnel(peer) => write!(f, "route {} through the tunnel to {peer}", self.destination)?,
         }
         word(f, "metric", self.metric)
     }

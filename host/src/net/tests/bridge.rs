@@ -92,7 +92,7 @@ fn no_bridge_loses_an_address_of_the_node() {
         let bridge = bridge_of(&mut plan);
         (bridge.operators, bridge.exclusive) = (true, true);
         bridge.kept = vec!["192.168.1.11".parse().expect("valid")];
-        let planned = NodePlan { bridges: vec![bridge.clone()], routes: vec![], extra: vec![] };
+        let planned = NodePlan { bridges: vec![bridge.clone()], ..NodePlan::nothing() };
         let expected = "bridge cni0 has 192.168.1.11/24, an address of the node itself, which would give way to the \
                         pods' gateway (`forceAddress`): leave that out, or name another bridge";
         assert_eq!(wire(&new_namespace(), &plan).expect_err("in the way").to_string(), expected);

@@ -32,7 +32,7 @@ fn to(destination: &str, next_hop: &str) -> NodeRoute {
 fn node_plan(routes: &[NodeRoute]) -> NodePlan {
     let addresses = ["10.244.1.1/24", "fd00:244:1::1/64"].map(|p| p.parse().expect("valid")).into();
     let bridge = Bridge { mtu: Some(1450), ..Bridge::plain(name("cni0"), addresses) };
-    NodePlan { bridges: vec![bridge], routes: routes.to_vec(), extra: Vec::new() }
+    NodePlan { bridges: vec![bridge], routes: routes.to_vec(), ..NodePlan::nothing() }
 }
 
 fn peers() -> Vec<NodeRoute> {
@@ -243,7 +243,7 @@ fn many_routes_fit_and_are_listed_whole() {
     isolated(|| {
         uplink();
         let route = |n: u16| to(&format!("10.{}.{}.0/24", n >> 8, n & 0xff), "192.168.1.12");
-        let plan = NodePlan { bridges: vec![], routes: (0..1000).map(route).collect(), extra: vec![] };
+        let plan = NodePlan { routes: (0..1000).map(route).collect(), ..NodePlan::nothing() };
         assert_eq!(applied(&plan).len(), 1002);
         assert_eq!(routes_of_the_node().len(), 1000);
         assert_eq!(applied(&plan), [""; 0]);

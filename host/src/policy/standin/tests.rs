@@ -35,7 +35,7 @@ package wasi:random@0.2.77 {
 }
 
 world uses {
-  include podwire:policy/policy@0.2.0;
+  include podwire:policy/policy@0.3.0;
   import wasi:cli/environment@0.2.77;
   import wasi:cli/stderr@0.2.77;
   import wasi:cli/exit@0.2.77;

@@ -220,6 +220,7 @@ impl From<AddPlan> for raw::AddPlan {
 enum NextHop {
     Via(Ip),
     Blackhole,
+    Tunnel(Ip),
 }
 
 impl From<NextHop> for types::NextHop {
@@ -227,6 +228,7 @@ impl From<NextHop> for types::NextHop {
         match next_hop {
             NextHop::Via(address) => Self::Via(address.into()),
             NextHop::Blackhole => Self::Blackhole,
+            NextHop::Tunnel(address) => Self::Tunnel(address.into()),
         }
     }
 }
@@ -245,18 +247,43 @@ impl From<NodeRoute> for types::NodeRoute {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vxlan {
+    name: String,
+    id: u32,
+    port: u16,
+    local: Ip,
+    mtu: u32,
+}
+
+impl From<Vxlan> for types::Vxlan {
+    fn from(vxlan: Vxlan) -> Self {
+        let Vxlan { name, id, port, local, mtu } = vxlan;
+        Self { name, id, port, local: local.into(), mtu }
+    }
+}
+
 /// The answer about the node.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct NodePlan {
     bridges: Vec<Bridge>,
+    vxlan: Option<Vxlan>,
     routes: Vec<NodeRoute>,
+    masquerade: Vec<Prefix>,
     extra: Vec<(String, String)>,
 }
 
 impl From<NodePlan> for raw::NodePlan {
     fn from(plan: NodePlan) -> Self {
-        Self { bridges: all(plan.bridges), routes: all(plan.routes), extra: plan.extra }
+        Self {
+            bridges: all(plan.bridges),
+            vxlan: plan.vxlan.map(Into::into),
+            routes: all(plan.routes),
+            masquerade: all(plan.masquerade),
+            extra: plan.extra,
+        }
     }
 }
 
