@@ -95,9 +95,9 @@ fn what_a_policy_ought_not_to_do_is_found() {
 /// An interpreter may need more fuel for 1,000 peers than there is, and serve a hundred.
 #[test]
 fn work_that_is_too_much_for_a_large_cluster_is_told_and_no_fault() {
-    // Of the fourteen values of the request, the tenth is how many peers there are.
+    // The request is in memory, and how many peers there are at its forty-eighth byte.
     let node =
-        "(local $i i32) (if (i32.gt_u (local.get 9) (i32.const 500)) (then (loop $forever (br $forever))))
+        "(if (i32.gt_u (i32.load offset=48 (local.get 0)) (i32.const 500)) (then (loop $forever (br $forever))))
         (i32.const 1024)";
     let guest = Guest { node, pages: 60, ..Guest::default() };
     let report = battery(&policy(&guest.build()), &[]);
