@@ -1,16 +1,16 @@
 //! `podwire plan`.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::attachment;
-use crate::cni::{Environment, Input};
+use crate::cni::{Environment, Input, conflist};
 use crate::plan::script;
 use crate::state::State;
 
@@ -82,7 +82,7 @@ fn call(arguments: &Arguments) -> Result<Input> {
         netns_override: None,
         program: None,
     };
-    let mut configuration = configuration(&arguments.configuration)?;
+    let mut configuration = conflist::read(&arguments.configuration)?;
     let capabilities = runtime_config(arguments)?;
     configuration.insert("runtimeConfig".to_owned(), capabilities);
     Ok(Input { environment, stdin: Ok(Value::Object(configuration).to_string().into_bytes()) })
@@ -96,26 +96,4 @@ fn runtime_config(arguments: &Arguments) -> Result<Value> {
         annotations.insert(key.to_owned(), value.into());
     }
     Ok(json!({ "ips": arguments.addresses, "io.kubernetes.cri.pod-annotations": annotations }))
-}
-
-/// podwire's part of the file, with what a runtime adds to it (CNI specification, section 3).
-pub(super) fn configuration(path: &Path) -> Result<Map<String, Value>> {
-    let text = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let mut outer: Map<String, Value> =
-        serde_json::from_slice(&text).with_context(|| format!("{} is no JSON object", path.display()))?;
-    let Some(Value::Array(plugins)) = outer.remove("plugins") else {
-        return match outer.get("type") {
-            Some(kind) if kind != "podwire" => bail!("{} is of type {kind}, not podwire", path.display()),
-            _ => Ok(outer),
-        };
-    };
-    let ours = plugins.into_iter().find(|plugin| plugin["type"] == "podwire");
-    let Some(Value::Object(mut ours)) = ours else {
-        bail!("{} has no plugin of type podwire", path.display())
-    };
-    for key in ["name", "cniVersion"] {
-        ours.extend(outer.remove_entry(key));
-    }
-    ours.remove("capabilities");
-    Ok(ours)
 }

@@ -7,6 +7,8 @@
 mod args;
 mod command;
 mod config;
+#[cfg(feature = "cli")]
+pub mod conflist;
 mod error;
 mod input;
 mod ipam;

@@ -154,6 +154,19 @@ pub fn stop() -> Result<bool> {
     Ok(true)
 }
 
+/// Ends a process of the lab in which this one is, by its number: never another that got the number since.
+pub(super) fn kill_inside(pid: i32) -> Result<()> {
+    let Some(pid) = Pid::from_raw(pid) else { bail!("{pid} is no process's number") };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        // Opened before it is looked at: then it is the same process.
+        Ok(process) if mounts_of(pid.as_raw_nonzero().get())? == fs::read_link("/proc/self/ns/mnt")? => {
+            end(&process)
+        }
+        Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error).context("the process cannot be opened"),
+    }
+}
+
 fn end(process: &OwnedFd) -> Result<()> {
     match pidfd_send_signal(process, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => (),

@@ -5,85 +5,48 @@
 //! For people to see, and to try policies on; the plugin has no part in it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod agents;
 mod build;
+mod events;
 pub mod holder;
 pub mod layout;
 pub(crate) mod namespaces;
+mod picture;
 mod ping;
+mod pods;
+mod settings;
+mod underlay;
 
-use std::net::IpAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::process::{Command, ExitCode, Output};
 use std::{fs, io};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::net::namespace::Namespace;
 use layout::{Lab, Node, Pod};
-use ping::{Endpoint, Outcome};
+
+pub use events::Event;
+pub use ping::{ping_all, traffic};
 
 /// Builds a lab, and says what it does. If a step fails, or this is killed, nothing is left.
 pub fn up(lab: Lab) -> Result<ExitCode> {
     let building = holder::start()?;
     holder::enter()?;
     let lab = build::build(lab)?;
-    println!("\n{}", layout::picture(&lab));
+    println!("\n{}", picture::picture(&lab));
     println!("  podwire lab ping | exec pod1-1 -- ip address | add NAMESPACE/NAME | status | down");
     building.keep()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sends an echo from every pod to every other. Succeeds if all are answered, from unchanged addresses.
-pub fn ping_all() -> Result<ExitCode> {
-    let lab = entered()?;
-    let ends = lab.pods().map(|(_, pod, address)| Ok((pod.name.as_str(), endpoint(&pod.name, address)?)));
-    let ends = ends.collect::<Result<Vec<_>>>()?;
-    if ends.len() < 2 {
-        bail!("a ping needs two pods, and the lab has {}", ends.len());
-    }
-    let (mut pairs, mut bad, mut times) = (0u32, 0u32, Vec::new());
-    for (from, sender) in &ends {
-        println!("{from} {}", sender.address());
-        for (to, receiver) in ends.iter().filter(|(to, _)| to != from) {
-            pairs += 1;
-            let (line, well) = describe(sender, &sender.ping(receiver, pairs), &mut times);
-            bad += u32::from(!well);
-            println!("  → {to:<10} {:<15} {line}", receiver.address().to_string());
-        }
-    }
-    times.sort_unstable();
-    let median =
-        times.get(times.len() / 2).map(|median| format!(", median {}", show(*median))).unwrap_or_default();
-    println!(
-        "\n{} of {pairs} pairs answered, with the sender's own address as the source{median}",
-        pairs - bad
-    );
-    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn endpoint(name: &str, address: IpAddr) -> Result<Endpoint> {
-    let IpAddr::V4(address) = address else { bail!("{name} has {address}; the lab's pods have IPv4") };
-    let opened = Namespace::open(&namespace(name))?.run(|| Endpoint::open(address))?;
-    opened.with_context(|| format!("no ICMP socket in {name}"))
-}
-
-fn describe(sender: &Endpoint, outcome: &Outcome, times: &mut Vec<Duration>) -> (String, bool) {
-    match outcome {
-        Outcome::Answered { round_trip, seen_from } if *seen_from == IpAddr::from(sender.address()) => {
-            times.push(*round_trip);
-            (show(*round_trip), true)
-        }
-        Outcome::Answered { seen_from, .. } => (format!("TRANSLATED: arrives from {seen_from}"), false),
-        Outcome::Lost => ("LOST: the request does not arrive".to_owned(), false),
-        Outcome::Unanswered => ("UNANSWERED: the request arrives, the answer does not".to_owned(), false),
-        Outcome::Unsent(why) => (format!("NOT SENT: {why}"), false),
-    }
-}
-
-fn show(time: Duration) -> String {
-    format!("{:.3} ms", time.as_secs_f64() * 1e3)
+/// Has something happen to the cluster, and shows it.
+pub fn happen(event: Event) -> Result<ExitCode> {
+    let mut lab = entered()?;
+    events::happen(&mut lab, event)?;
+    println!("\n{}", picture::picture(&lab));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Becomes a command in a namespace of the lab. Returns if it cannot.
@@ -115,11 +78,8 @@ pub fn add(to: &str, pods: Vec<Pod>) -> Result<ExitCode> {
         if lab.names().contains(&pod.name.as_str()) {
             bail!("the lab has a {} already", pod.name);
         }
-        let nodes: Vec<_> = lab.nodes.iter().map(|node| node.name.clone()).collect();
-        let node = lab.nodes.iter_mut().find(|node| node.name == to);
-        let node =
-            node.with_context(|| format!("the lab has no node {to:?}: it has {}", nodes.join(", ")))?;
-        pod.address = Some(build::add(node, &pod)?.addr());
+        let node = lab.node_mut(to)?;
+        pods::add(node, &mut pod)?;
         node.pods.push(pod);
         build::keep(&lab)?;
     }
@@ -132,7 +92,7 @@ pub fn delete(name: &str) -> Result<ExitCode> {
     let pods = |node: &Node| node.pods.iter().position(|pod| pod.name == name);
     let found = lab.nodes.iter_mut().find_map(|node| pods(node).map(|at| (node, at)));
     let (node, at) = found.with_context(|| format!("the lab has no pod {name:?}"))?;
-    build::delete(node, &node.pods[at])?;
+    pods::delete(node, &node.pods[at])?;
     node.pods.remove(at);
     build::keep(&lab)?;
     Ok(ExitCode::SUCCESS)
@@ -141,13 +101,14 @@ pub fn delete(name: &str) -> Result<ExitCode> {
 /// Draws the lab, and asks each node whether it is as it should be.
 pub fn status() -> Result<ExitCode> {
     let lab = entered()?;
-    println!("{}", layout::picture(&lab));
+    println!("{}", picture::picture(&lab));
     let mut well = true;
-    for node in &lab.nodes {
-        let answer = build::podwire(node, &["node", "status"])?;
+    let question: &[&str] = if lab.shape.agents.is_some() { &["status"] } else { &["node", "status"] };
+    for node in lab.nodes.iter().filter(|node| !node.dead) {
+        let answer = podwire(node, question)?;
         well &= answer.status.success();
         let said = String::from_utf8_lossy(&answer.stdout) + String::from_utf8_lossy(&answer.stderr);
-        said.lines().for_each(|line| build::say(&node.name, line));
+        said.lines().for_each(|line| say(&node.name, line));
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -159,6 +120,27 @@ pub fn down() -> Result<ExitCode> {
         false => println!("no lab is running"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn say(who: &str, what: &str) {
+    println!("{who:<8} {what}");
+}
+
+/// Runs this binary on a node, as its operator would.
+fn podwire(node: &Node, arguments: &[&str]) -> Result<Output> {
+    let mut command = itself(node);
+    Ok(Namespace::open(&namespace(&node.name))?.run(|| command.args(arguments).output())??)
+}
+
+fn itself(node: &Node) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.env("PODWIRE_ROOT", node.root());
+    command
+}
+
+/// A machine's state: what is /run/podwire, /var/lib/podwire and /etc/podwire on a machine of one's own.
+fn root(machine: &str) -> PathBuf {
+    Path::new(holder::DIRECTORY).join(machine)
 }
 
 /// Where a namespace of the lab has its name.

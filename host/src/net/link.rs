@@ -84,6 +84,19 @@ pub fn set_up(interface: Interface<'_>) -> Request {
     change(up(interface.index), vec![], format!("set {} up", interface.name))
 }
 
+/// Sets an interface down.
+pub fn set_down(interface: Interface<'_>) -> Request {
+    let down = LinkHeader { change_mask: LinkFlags::Up, ..header(interface.index) };
+    change(down, vec![], format!("set {} down", interface.name))
+}
+
+/// Makes an interface a port of that bridge.
+pub fn set_master(interface: Interface<'_>, bridge: Interface<'_>) -> Request {
+    let attributes = vec![LinkAttribute::Controller(bridge.index)];
+    let step = format!("make {} a port of {}", interface.name, bridge.name);
+    change(header(interface.index), attributes, step)
+}
+
 /// Keeps the kernel from giving an interface an IPv6 link-local address by itself. A kernel or an
 /// interface without IPv6 gives none anyway.
 pub fn no_link_local(interface: Interface<'_>) -> Request {
