@@ -65,8 +65,17 @@ impl Podwire {
         self.start(arguments).finish()
     }
 
-    /// Starts it.
+    /// Starts it, with nothing to read.
     pub fn start(&self, arguments: &[&str]) -> Started {
+        self.start_with(Stdio::null(), arguments)
+    }
+
+    /// Starts it, and it may wait for what it reads: until its end is waited for.
+    pub fn start_waiting(&self, arguments: &[&str]) -> Started {
+        self.start_with(Stdio::piped(), arguments)
+    }
+
+    fn start_with(&self, stdin: Stdio, arguments: &[&str]) -> Started {
         let podwire = self.path.to_str().expect("the workspace's path is text");
         let words: Vec<&str> = self
             .before
@@ -78,7 +87,7 @@ impl Podwire {
         let child = Command::new(words[0])
             .args(&words[1..])
             .env("PODWIRE_ROOT", &self.root)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -141,18 +150,24 @@ impl Started {
     /// Waits until it has printed a line that holds this text; panics if it ends before.
     #[track_caller]
     pub fn wait_for_line_with(&mut self, text: &str) {
+        self.wait_for_line_with_all(&[text]);
+    }
+
+    /// The same for a line that holds all of these.
+    #[track_caller]
+    pub fn wait_for_line_with_all(&mut self, texts: &[&str]) {
         use std::io::Read;
         let stdout = self.child.stdout.as_mut().expect("standard output is a pipe");
         let (mut line, mut byte) = (Vec::new(), [0]);
         // Byte by byte: what comes behind the line is left to whoever reads the rest.
         while stdout.read(&mut byte).is_ok_and(|n| n == 1) {
             match byte[0] {
-                b'\n' if String::from_utf8_lossy(&line).contains(text) => return,
+                b'\n' if texts.iter().all(|text| String::from_utf8_lossy(&line).contains(text)) => return,
                 b'\n' => line.clear(),
                 byte => line.push(byte),
             }
         }
-        panic!("it ended before it printed {text:?}");
+        panic!("it ended before it printed {texts:?}");
     }
 
     /// Waits for its end.

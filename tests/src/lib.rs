@@ -10,6 +10,7 @@
 //! | [`plugin`] | one call of a plugin: environment, standard input, what came back | pods' wiring |
 //! | [`chain`] | a list of plugins, run as libcni runs it | what the plugins do |
 //! | [`command`] | the command for people: arguments, what came back; processes of a test's own | networks |
+//! | [`lab`] | a machine on which labs are started | what happens in them |
 //! | [`traffic`] | what is asserted of pods' packets, alike for every plugin and runtime | who wired the pods |
 //! | [`containerd`] | a containerd of the test's own and its CRI | podwire |
 //! | [`podman`] | a podman of the test's own and its containers | podwire |
@@ -30,6 +31,7 @@ pub mod command;
 pub mod containerd;
 mod image;
 pub mod kernel;
+pub mod lab;
 pub mod network;
 pub mod node;
 pub mod plugin;

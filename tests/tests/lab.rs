@@ -1,56 +1,7 @@
 //! `podwire lab`: it stands, it is undone without a trace, and it notices what is wrong.
 
-use podwire_tests::Node;
-use podwire_tests::command::{Podwire, Printed, Processes, children, kill, nobody_gets_namespaces};
-use podwire_tests::kernel::{Snapshot, eventually};
-
-/// A machine on which labs are started.
-struct Bench {
-    processes: Processes,
-    podwire: Podwire,
-    before: Snapshot,
-    mounts: String,
-    _node: Node,
-}
-
-impl Bench {
-    fn new() -> Option<Self> {
-        let node = Node::enter()?;
-        Some(Self::on(node, |podwire| podwire))
-    }
-
-    /// Labs are started by a user without privilege; none if there are no namespaces for such.
-    fn for_nobody() -> Option<Self> {
-        let node = Node::enter()?;
-        nobody_gets_namespaces(&node).then(|| Self::on(node, Podwire::as_nobody))
-    }
-
-    fn on(node: Node, user: impl FnOnce(Podwire) -> Podwire) -> Self {
-        let processes = Processes::new();
-        let podwire = user(Podwire::on(&node)).inside(&processes);
-        Self { mounts: processes.mounts(), before: node.snapshot(), processes, podwire, _node: node }
-    }
-
-    fn lab(&self, arguments: &[&str]) -> Printed {
-        self.podwire.run(&[&["lab"], arguments].concat())
-    }
-
-    fn up(&self, arguments: &[&str]) -> String {
-        self.lab(&[&["up"], arguments].concat()).done()
-    }
-
-    /// What a shell command prints in a pod or node.
-    fn sh(&self, name: &str, script: &str) -> String {
-        self.lab(&["exec", name, "--", "sh", "-c", script]).done()
-    }
-
-    #[track_caller]
-    fn assert_nothing_is_left(&self) {
-        eventually("no process is left", || self.processes.others().is_empty());
-        self.before.assert_unchanged();
-        assert_eq!(self.mounts, self.processes.mounts());
-    }
-}
+use podwire_tests::command::{Podwire, children, kill};
+use podwire_tests::lab::Bench;
 
 fn holder(bench: &Bench) -> u32 {
     let [holder] = bench.processes.others()[..] else { panic!("one process holds a lab that is up") };
@@ -75,7 +26,7 @@ fn the_lectures_three_nodes_reach_each_other_and_go_without_a_trace() {
     assert!(answers.contains("\n30 of 30 pairs answered, with the sender's own address as the source"));
     let status = bench.lab(&["status"]).done();
     assert_eq!(status.matches("as it should be: 1 bridge, 2 routes").count(), 3, "{status}");
-    bench.before.assert_unchanged();
+    bench.assert_unchanged();
     bench.lab(&["down"]).done();
     bench.assert_nothing_is_left();
     assert_eq!(bench.lab(&["down"]).done(), "no lab is running\n");
@@ -148,7 +99,7 @@ fn a_command_keeps_its_arguments_its_exit_status_and_its_node() {
     assert!(bench.sh("pod1-1", "ip -o -4 address show dev eth0").contains(" 10.244.1.2/24 "));
     assert!(bench.sh("switch", "ip -o link show br0").contains("br0"));
     assert_eq!(bench.sh("node1", "echo $PODWIRE_ROOT").trim(), "/run/podwire-lab/node1");
-    let elsewhere = Podwire::on(&bench._node).by(["env", "-C", "/usr"]).inside(&bench.processes);
+    let elsewhere = Podwire::on(&bench.node).by(["env", "-C", "/usr"]).inside(&bench.processes);
     assert_eq!(elsewhere.run(&["lab", "exec", "node1", "pwd"]).done(), "/usr\n");
 }
 
