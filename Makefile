@@ -57,9 +57,9 @@ guests:
 languages: build
 	scripts/setup languages test
 	guests/languages.sh
-	cargo build --workspace --bins
+	env -u CARGO_BUILD_TARGET cargo build --workspace --bins
 	PODWIRE_COMMAND=$(CURDIR)/target/$(CARGO_BUILD_TARGET)/release/podwire \
-		cargo test --workspace --features podwire-tests/languages --test languages --no-fail-fast
+		env -u CARGO_BUILD_TARGET cargo test --workspace --features podwire-tests/languages --test languages --no-fail-fast
 
 lint:
 	cargo fmt --check
