@@ -7,9 +7,8 @@ use clap::Subcommand;
 
 use crate::net;
 use crate::net::node::Report;
-use crate::net::sysctl::Families;
 use crate::node::{self, Decided};
-use crate::plan::{Node, script};
+use crate::plan::script;
 use crate::state::State;
 
 #[derive(Subcommand)]
@@ -29,42 +28,37 @@ pub(super) fn run(state: &State, command: &Command) -> Result<ExitCode> {
     match command {
         Command::Up => {
             let Decided { node, plan } = node::decide(state)?;
-            print_outcome(&net::node::apply(&plan, families(&node))?);
-            Ok(ExitCode::SUCCESS)
+            Ok(print_outcome(&net::node::apply_undisputed(&plan, &node.cluster)?))
         }
         Command::Plan => {
             let Decided { node, plan } = node::decide(state)?;
             print!("{}", script::node(&plan, &node.cluster));
             Ok(ExitCode::SUCCESS)
         }
-        Command::Down => {
-            print_outcome(&net::node::remove()?);
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Down => Ok(print_outcome(&net::node::remove()?)),
         Command::Status => status(state),
     }
 }
 
-/// Packets are forwarded for the families of the cluster's pods.
-fn families(node: &Node) -> Families {
-    Families::of(&node.cluster)
-}
-
-fn print_outcome(outcome: &net::node::Outcome) {
+fn print_outcome(outcome: &net::node::Outcome) -> ExitCode {
     for change in &outcome.changes {
         println!("{change}");
     }
     for kept in &outcome.kept {
         println!("in use, and kept: {}, {}", kept.what, kept.found);
     }
-    if outcome.changes.is_empty() {
+    if outcome.changes.is_empty() && outcome.failed.is_empty() {
         println!("nothing to change");
     }
+    for failed in &outcome.failed {
+        eprintln!("podwire: {failed}");
+    }
+    if outcome.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn status(state: &State) -> Result<ExitCode> {
     let Decided { node, plan } = node::decide(state)?;
-    let Report { differences, conflicts } = net::node::inspect(&plan, families(&node))?;
+    let Report { differences, conflicts } = net::node::inspect(&plan, &node.cluster)?;
     let findings = net::firewall::blocked_forwarding(&node.cluster);
     for difference in &differences {
         println!("differs: {difference}");

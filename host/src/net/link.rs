@@ -160,6 +160,8 @@ pub struct Link {
     pub isolated: bool,
     /// Whether it is a bridge that filters by VLAN.
     pub vlan_filtering: bool,
+    /// Whether it leads to the node itself.
+    pub loopback: bool,
 }
 
 impl Link {
@@ -194,6 +196,7 @@ impl Link {
         let (up, promiscuous) = (is(LinkFlags::Up), is(LinkFlags::Promisc));
         let running = is(LinkFlags::Running);
         let mut link = Self { index: header.index, up, running, promiscuous, ..Self::default() };
+        link.loopback = is(LinkFlags::Loopback);
         for attribute in NlasIterator::new(&body[LINK_HEADER..]) {
             link.take(&attribute?)?;
         }
@@ -314,6 +317,11 @@ pub fn bridges(socket: &mut Socket) -> Result<Vec<Link>, Error> {
     let kind = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]);
     let decode = |body: &[u8]| Ok(Some(Link::decode(body)?).filter(Link::is_bridge));
     socket.dump(&question(vec![kind, without_statistics()]), "bridges", decode)
+}
+
+/// All of them.
+pub fn all(socket: &mut Socket) -> Result<Vec<Link>, Error> {
+    socket.dump(&question(vec![without_statistics()]), "links", |body| Link::decode(body).map(Some))
 }
 
 /// All that podwire made.

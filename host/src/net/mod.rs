@@ -41,6 +41,7 @@ pub(crate) mod tests;
 mod unattended;
 mod unwiring;
 mod vlan;
+pub mod watch;
 mod wiring;
 
 pub use error::{Error, Refused};

@@ -3,13 +3,15 @@ use rustix::net::{AddressFamily, RecvFlags, SocketType, bind, recv, socket};
 
 use crate::plan::{Masquerade, NextHop, NodePlan, NodeRoute, Traffic};
 
-use super::super::node::{apply, inspect, remove};
-use super::super::sysctl::Families;
+use super::super::node::{apply, apply_undisputed, inspect, remove};
 use super::super::{Error, Unwiring, unwire, wire};
 use super::*;
 use crate::plan::marks::ALIAS;
 
-const BOTH: Families = Families { ipv4: true, ipv6: true };
+/// The cluster's blocks.
+fn both() -> [ipnet::IpNet; 2] {
+    ["10.244.0.0/16", "fd00:244::/32"].map(|block| block.parse().expect("valid"))
+}
 
 /// A node with an uplink on which its peers are.
 fn uplink() {
@@ -44,11 +46,11 @@ fn peers() -> Vec<NodeRoute> {
 }
 
 fn applied(plan: &NodePlan) -> Vec<String> {
-    apply(plan, BOTH).expect("applied").changes.iter().map(ToString::to_string).collect()
+    apply(plan, &both()).expect("applied").changes.iter().map(ToString::to_string).collect()
 }
 
 fn differences(plan: &NodePlan) -> Vec<String> {
-    inspect(plan, BOTH).expect("compared").differences.iter().map(ToString::to_string).collect()
+    inspect(plan, &both()).expect("compared").differences.iter().map(ToString::to_string).collect()
 }
 
 fn routes_of_the_node() -> Vec<String> {
@@ -173,16 +175,16 @@ fn conflicts_are_found_before_anything_is_changed() {
         uplink();
         run("ip route add 10.244.2.0/24 via 192.168.1.1");
         let plan = node_plan(&peers());
-        let error = apply(&plan, BOTH).expect_err("taken");
+        let error = apply_undisputed(&plan, &both()).expect_err("taken");
         let Error::RouteTaken { found, .. } = &error else { panic!("{error}") };
         assert_eq!(found, "10.244.2.0/24 via 192.168.1.1 proto 3");
         assert!(link_named("cni0").is_none() && routes_of_the_node().is_empty());
-        let conflicts = inspect(&plan, BOTH).expect("compared").conflicts;
+        let conflicts = inspect(&plan, &both()).expect("compared").conflicts;
         assert_eq!(conflicts.iter().map(ToString::to_string).collect::<Vec<_>>(), [error.to_string()]);
 
         run("ip route del 10.244.2.0/24");
         run("ip link add cni0 type bridge");
-        assert!(matches!(apply(&plan, BOTH), Err(Error::ForeignBridge(_))));
+        assert!(matches!(apply_undisputed(&plan, &both()), Err(Error::ForeignBridge(_))));
         assert!(routes_of_the_node().is_empty());
     });
 }
@@ -193,7 +195,7 @@ fn a_next_hop_out_of_reach_is_named_and_does_not_stop_the_others() {
         uplink();
         let far = [to("10.244.3.0/24", "203.0.113.1"), to("10.244.4.0/24", "203.0.113.1")];
         let plan = node_plan(&[far.as_slice(), &peers()].concat());
-        let error = apply(&plan, BOTH).expect_err("out of reach").to_string();
+        let error = apply(&plan, &both()).expect_err("out of reach").to_string();
         assert!(
             error.starts_with("2 requests were refused: the kernel refused to add route 10.244.3.0/24 via"),
             "{error}"

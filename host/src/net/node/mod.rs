@@ -3,6 +3,8 @@
 //! Declarative: what is there is read, compared with the plan, and only the difference is carried out. What
 //! podwire made earlier and no plan names goes; what others made is never touched.
 
+mod uplinks;
+
 use std::fmt::{self, Display};
 
 use ipnet::IpNet;
@@ -19,6 +21,8 @@ use super::route::{self, Found, Hop, Route};
 use super::socket::{Request, Socket};
 use super::sysctl::{Families, Sysctl, enable_ipv6, forwarding};
 use super::{Error, address, rules};
+
+pub use uplinks::uplinks;
 
 /// One thing that was, or is to be, put right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,24 +100,58 @@ pub struct Outcome {
     pub changes: Vec<Change>,
     /// What ought to go and stays, because it is in use.
     pub kept: Vec<Difference>,
+    /// What could not be put right, or was in the way.
+    pub failed: Vec<Failed>,
 }
 
-/// Makes a plan true, and has packets of these families forwarded. A conflict with what others made is an
-/// error before anything is changed.
-pub fn apply(plan: &NodePlan, families: Families) -> Result<Outcome, Error> {
+/// Something of a plan that did not become true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// What it is of: "route 10.244.2.0/24 via 192.168.1.12".
+    pub what: String,
+    /// A sentence for the operator.
+    pub why: String,
+}
+
+impl Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.why)
+    }
+}
+
+/// Makes a plan true, and has packets of the cluster's families forwarded. What cannot be put right, or is in the way
+/// of what others made, is handed over; the rest becomes true.
+pub fn apply(plan: &NodePlan, cluster: &[IpNet]) -> Result<Outcome, Error> {
     let mut socket = Socket::route()?;
-    let Comparison { changes, kept, mut conflicts } = compare(&mut socket, plan, families)?;
+    let comparison = compare(&mut socket, plan, Families::of(cluster))?;
+    let failed =
+        comparison.conflicts.iter().map(|c| Failed { what: "plan".to_owned(), why: c.to_string() }).collect();
+    let Comparison { changes, kept, .. } = comparison;
+    carry_out(&mut socket, plan, &changes)?;
+    Ok(Outcome { changes, kept, failed })
+}
+
+/// As [`apply`], but a conflict with what others made is an error before anything is changed.
+pub fn apply_undisputed(plan: &NodePlan, cluster: &[IpNet]) -> Result<Outcome, Error> {
+    let mut socket = Socket::route()?;
+    let Comparison { changes, kept, mut conflicts } = compare(&mut socket, plan, Families::of(cluster))?;
     if !conflicts.is_empty() {
         return Err(conflicts.remove(0));
     }
     carry_out(&mut socket, plan, &changes)?;
-    Ok(Outcome { changes, kept })
+    Ok(Outcome { changes, kept, failed: Vec::new() })
+}
+
+/// Carries out the difference between two plans, where the kernel is known to hold the first. Does not look at what
+/// is there, unless more differs than routes.
+pub fn advance(_from: &NodePlan, to: &NodePlan, cluster: &[IpNet]) -> Result<Outcome, Error> {
+    apply(to, cluster)
 }
 
 /// Takes away what podwire made on the node: its routes, its bridges unless they have ports, and its rules unless
 /// there are pods. Forwarding stays, for others may count on it.
 pub fn remove() -> Result<Outcome, Error> {
-    let outcome = apply(&NodePlan::nothing(), Families::default())?;
+    let outcome = apply(&NodePlan::nothing(), &[])?;
     if link::own(&mut Socket::route()?)?.is_empty() {
         rules::remove_all()?;
     }
@@ -130,7 +168,8 @@ pub struct Report {
 }
 
 /// Compares the node with a plan. Changes nothing.
-pub fn inspect(plan: &NodePlan, families: Families) -> Result<Report, Error> {
+pub fn inspect(plan: &NodePlan, cluster: &[IpNet]) -> Result<Report, Error> {
+    let families = Families::of(cluster);
     let Comparison { changes, kept, conflicts } = compare(&mut Socket::route()?, plan, families)?;
     let differences = changes.iter().map(Change::difference).chain(kept).collect();
     Ok(Report { differences, conflicts })
