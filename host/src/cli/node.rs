@@ -5,14 +5,19 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::count;
 use crate::net;
 use crate::net::node::Report;
 use crate::node::{self, Decided};
-use crate::plan::script;
+use crate::plan::{Node, NodePlan, script};
 use crate::state::State;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// Keep the node as the policy decides, while members come and go and others change the kernel, until somebody
+    /// ends it: then everything stays as it is. What it reads stands in agent.json.
+    #[cfg(feature = "agent")]
+    Run,
     /// Make what the policy decides for this node, and take away what it no longer wants. What is as it
     /// should be is not touched.
     Up,
@@ -26,18 +31,49 @@ pub(super) enum Command {
 
 pub(super) fn run(state: &State, command: &Command) -> Result<ExitCode> {
     match command {
+        #[cfg(feature = "agent")]
+        Command::Run => Ok(crate::agent::run(state).map(|()| ExitCode::SUCCESS)?),
         Command::Up => {
-            let Decided { node, plan } = node::decide(state)?;
+            nobody_else_keeps(state)?;
+            let Decided { node, plan, .. } = node::decide(state)?;
             Ok(print_outcome(&net::node::apply_undisputed(&plan, &node.cluster)?))
         }
         Command::Plan => {
-            let Decided { node, plan } = node::decide(state)?;
+            let (node, plan) = decided(state)?;
             print!("{}", script::node(&plan, &node.cluster));
             Ok(ExitCode::SUCCESS)
         }
-        Command::Down => Ok(print_outcome(&net::node::remove()?)),
+        Command::Down => {
+            nobody_else_keeps(state)?;
+            Ok(print_outcome(&net::node::remove()?))
+        }
         Command::Status => status(state),
     }
+}
+
+/// What an agent would put right again at once is not worth doing.
+fn nobody_else_keeps(state: &State) -> Result<()> {
+    #[cfg(feature = "agent")]
+    if let Some(process) = crate::agent::running(state) {
+        anyhow::bail!(
+            "process {process}, `podwire node run`, keeps this node: change what it reads, or end it first; \
+             `podwire status` says what it does"
+        );
+    }
+    let _ = state;
+    Ok(())
+}
+
+/// What shall be true on the node: what its agent keeps true, if there is one, for that may know more than files say.
+fn decided(state: &State) -> Result<(Node, NodePlan)> {
+    #[cfg(feature = "agent")]
+    if crate::agent::running(state).is_some()
+        && let Some(kept) = crate::agent::record::Kept::read(state)
+    {
+        return Ok((kept.node, kept.plan));
+    }
+    let Decided { node, plan, .. } = node::decide(state)?;
+    Ok((node, plan))
 }
 
 fn print_outcome(outcome: &net::node::Outcome) -> ExitCode {
@@ -57,7 +93,7 @@ fn print_outcome(outcome: &net::node::Outcome) -> ExitCode {
 }
 
 fn status(state: &State) -> Result<ExitCode> {
-    let Decided { node, plan } = node::decide(state)?;
+    let (node, plan) = decided(state)?;
     let Report { differences, conflicts } = net::node::inspect(&plan, &node.cluster)?;
     let findings = net::firewall::blocked_forwarding(&node.cluster);
     for difference in &differences {
@@ -76,8 +112,4 @@ fn status(state: &State) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
