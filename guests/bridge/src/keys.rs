@@ -60,10 +60,13 @@ pub(crate) struct Keys {
     /// Whether the pods of a node are kept from reaching each other.
     port_isolation: bool,
     /// Which way packets take to the pods of a peer.
+    #[serde(deserialize_with = "apart")]
     ways: Way,
     /// The router's addresses, if it is no peer.
+    #[serde(deserialize_with = "apart")]
     router: Vec<IpAddr>,
     /// What tunnels are like.
+    #[serde(deserialize_with = "apart")]
     vxlan: Option<Tunnels>,
 }
 
@@ -100,6 +103,12 @@ impl Default for Keys {
 enum Backend {
     Nftables,
     Iptables,
+}
+
+/// What only the node asks for is read by code of its own: an ADD has less to map.
+#[inline(never)]
+fn apart<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<T, D::Error> {
+    T::deserialize(value)
 }
 
 fn mtu<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u32>, D::Error> {
