@@ -6,8 +6,10 @@
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use podwire_sdk::config::check_interface_name;
+use podwire_sdk::ways::{Tunnels, Way, Ways};
 use podwire_sdk::{AddRequest, Bridge, BridgePort, PortVlans, Refusal, SpoofCheck, log};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
@@ -57,6 +59,15 @@ pub(crate) struct Keys {
     pub(crate) disable_container_interface: bool,
     /// Whether the pods of a node are kept from reaching each other.
     port_isolation: bool,
+    /// Which way packets take to the pods of a peer.
+    #[serde(deserialize_with = "apart")]
+    ways: Way,
+    /// The router's addresses, if it is no peer.
+    #[serde(deserialize_with = "apart")]
+    router: Vec<IpAddr>,
+    /// What tunnels are like.
+    #[serde(deserialize_with = "apart")]
+    vxlan: Option<Tunnels>,
 }
 
 impl Default for Keys {
@@ -79,6 +90,9 @@ impl Default for Keys {
             enabledad: false,
             disable_container_interface: false,
             port_isolation: false,
+            ways: Way::Auto,
+            router: Vec::new(),
+            vxlan: None,
         }
     }
 }
@@ -89,6 +103,12 @@ impl Default for Keys {
 enum Backend {
     Nftables,
     Iptables,
+}
+
+/// What only the node asks for is read by code of its own: an ADD has less to map.
+#[inline(never)]
+fn apart<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<T, D::Error> {
+    T::deserialize(value)
 }
 
 fn mtu<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u32>, D::Error> {
@@ -166,6 +186,11 @@ impl Keys {
         if self.ip_masq_backend == Some(Backend::Iptables) {
             log::warn("config: ipMasqBackend is iptables: podwire uses nftables all the same");
         }
+    }
+
+    pub(crate) fn ways(&self) -> Ways {
+        let tunnels = self.vxlan.clone().unwrap_or_default();
+        Ways { way: self.ways, router: self.router.clone(), tunnels }
     }
 
     pub(crate) fn settings(&self, network: Network) -> Result<Settings, Refusal> {

@@ -3,7 +3,7 @@
 //! - per node: a bridge that carries the first address of every pool, which is its gateway;
 //! - per container: a veth to a port of that bridge, the next free address of each family, and a default
 //!   route by way of the bridge;
-//! - per peer: a route to each of its pools by way of the peer.
+//! - per peer: a route to each of its pools, by way of the peer, of a router, or through a tunnel.
 //!
 //! It has the keys of the reference plugin `bridge`. A network that says by `ipam` where its addresses come
 //! from has that plugin's defaults too: a bridge that is no gateway, and no routes but those of `ipam`.
@@ -26,8 +26,8 @@ mod keys;
 use alloc::vec::Vec;
 
 use podwire_sdk::{
-    AddPlan, AddRequest, Address, Family, IpNet, Leases, Node, NodePlan, NodeRequest, Policy, Refusal, Route,
-    nth, on_link,
+    AddPlan, AddRequest, Address, Family, IpNet, Leases, Node, NodePlan, NodeRequest, Policy, Refusal, Role,
+    Route, nth, on_link,
 };
 
 use addresses::gateway_of;
@@ -44,6 +44,7 @@ podwire_sdk::export!(Keys);
 impl Policy for Keys {
     fn check(&self) -> Result<(), Refusal> {
         self.note();
+        self.ways().check()?;
         // With these defaults nothing is on that is not given: what disagrees does so for every network.
         self.settings(Network::Reference).map(drop)
     }
@@ -76,13 +77,19 @@ impl Policy for Keys {
     }
 
     fn node(&self, request: &NodeRequest) -> Result<NodePlan, Refusal> {
+        let plan = self.ways().plan(request)?;
+        if request.role == Role::Router {
+            return Ok(plan);
+        }
         let Settings { is_gateway, port, .. } = self.settings(Network::Native)?;
         let mut bridge = port.bridge;
+        bridge.mtu = bridge.mtu.or_else(|| plan.pod_mtu(request));
         // The pods' own VLAN is made with its first pod, and its gateway with it.
         if is_gateway && port.vlans.is_none_or(|vlans| vlans.native == DEFAULT_VLAN) {
             bridge.addresses = gateways_of(&request.node)?;
         }
-        Ok(NodePlan::default().bridge(bridge).routes_to(&request.peers))
+        let masqueraded = request.node.pools.iter().filter(|_| self.ip_masq).copied();
+        Ok(masqueraded.fold(plan.bridge(bridge), NodePlan::masquerade))
     }
 }
 

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use podwire_sdk::config::check_mtu;
+use podwire_sdk::ways::Ways;
 use podwire_sdk::{
     AddPlan, AddRequest, AddressRange, Family, IpNet, Leases, NodePlan, NodeRequest, Policy, Refusal, Route,
     choose, contains, sets_of,
@@ -74,7 +75,7 @@ impl Policy for Routed {
     }
 
     fn node(&self, request: &NodeRequest) -> Result<NodePlan, Refusal> {
-        Ok(NodePlan::default().routes_to(&request.peers))
+        Ways::default().plan(request)
     }
 }
 

@@ -1,8 +1,8 @@
 use alloc::string::{String, ToString as _};
 use alloc::vec;
 
-use podwire_sdk::testing::{FakeLeases, add_request, decide, node, prefixes, range};
-use podwire_sdk::{Peer, RefusalReason, Role, config};
+use podwire_sdk::testing::{FakeLeases, add_request, decide, node_request, peer, prefixes, range};
+use podwire_sdk::{RefusalReason, config};
 
 use super::*;
 
@@ -100,15 +100,7 @@ fn a_wrong_configuration_is_refused_with_its_key() {
 
 #[test]
 fn a_node_has_routes_to_its_peers() {
-    let addresses = vec!["192.168.1.12".parse().expect("an address")];
-    let peer = Peer { name: "n2".into(), role: Role::Host, addresses, pools: prefixes(&["10.244.2.0/24"]) };
-    let request = NodeRequest {
-        node: node(&POOLS),
-        role: Role::Host,
-        uplinks: vec![],
-        peers: vec![peer],
-        extra: vec![],
-    };
+    let request = node_request(&POOLS, vec![peer("n2", &["192.168.1.12"], &["10.244.2.0/24"])]);
     let plan = policy("{}").node(&request).expect("a plan");
     assert_eq!(plan.to_string(), "route 10.244.2.0/24 via 192.168.1.12\n");
 }

@@ -3,14 +3,13 @@
 
 mod display;
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{Family, Peer, log};
+use crate::Family;
 
 /// A route inside the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -338,6 +337,17 @@ pub struct Vxlan {
     pub mtu: u32,
 }
 
+impl Vxlan {
+    /// What tunnels from an address take of the uplink's MTU, in bytes: an outer header of 20 (IPv4) or 40 (IPv6), 8 of
+    /// UDP, 8 of VXLAN, and the inner frame's 14.
+    pub fn overhead(local: IpAddr) -> u32 {
+        match Family::of(local) {
+            Family::V4 => 50,
+            Family::V6 => 70,
+        }
+    }
+}
+
 /// What shall be true on the node. What podwire made earlier and is not in it is taken away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodePlan {
@@ -373,25 +383,21 @@ impl NodePlan {
         self
     }
 
-    /// Adds a route to each pool of each peer, by way of the peer's first address of the pool's family. A peer
-    /// that has none is [named](log::warn), and keeps no other routes away.
-    pub fn routes_to(mut self, peers: &[Peer]) -> Self {
-        for peer in peers {
-            for pool in &peer.pools {
-                let family = Family::of(pool.addr());
-                match peer.address_of(family) {
-                    Some(via) => self.routes.push(NodeRoute {
-                        destination: *pool,
-                        next_hop: NextHop::Via(via),
-                        metric: None,
-                    }),
-                    None => log::warn(&format!(
-                        "peer {} has no {family} address by which to reach its pool {pool}: give it one",
-                        peer.name
-                    )),
-                }
-            }
-        }
+    /// Adds a route through the node's VXLAN device, to the peer that has this address.
+    pub fn tunnel(self, destination: IpNet, peer: IpAddr) -> Self {
+        self.route(destination, NextHop::Tunnel(peer))
+    }
+
+    /// Gives the node its end of tunnels.
+    pub fn vxlan(mut self, vxlan: Vxlan) -> Self {
+        self.vxlan = Some(vxlan);
+        self
+    }
+
+    /// Lets what pods in a block of the node's pools send beyond the cluster's blocks leave with the node's own
+    /// address.
+    pub fn masquerade(mut self, block: IpNet) -> Self {
+        self.masquerade.push(block);
         self
     }
 }

@@ -44,6 +44,7 @@
 //! | [`hash`] | numbers that stay the same, derived from names |
 //! | [`log`] | notes for the operator |
 //! | [`testing`] | leases, requests and the host's rules for unit tests |
+//! | [`ways`] | the ways between nodes: direct, through a router, through tunnels |
 //! | [`raw`] | the contract as it is generated |
 
 #![no_std]
@@ -67,6 +68,7 @@ mod request;
 mod runtime;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+pub mod ways;
 
 pub use address::{Family, after, contains, nth, on_link};
 pub use answer::{

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
@@ -15,7 +15,7 @@ pub struct Node {
     pub name: String,
     /// Its own addresses in the network between nodes. May be empty.
     pub addresses: Vec<IpAddr>,
-    /// The blocks from which its pods get their addresses. Never empty.
+    /// The blocks from which its pods get their addresses. Never empty, but on a router.
     pub pools: Vec<IpNet>,
     /// The blocks that together hold every pod of the cluster.
     pub cluster: Vec<IpNet>,
@@ -54,13 +54,6 @@ pub struct Peer {
     pub addresses: Vec<IpAddr>,
     /// The blocks from which its pods get their addresses.
     pub pools: Vec<IpNet>,
-}
-
-impl Peer {
-    /// Its first address of a family.
-    pub fn address_of(&self, family: Family) -> Option<IpAddr> {
-        self.addresses.iter().copied().find(|address| Family::of(*address) == family)
-    }
 }
 
 /// What the runtime said of the pod.
@@ -136,6 +129,13 @@ pub struct Uplink {
     pub mtu: u32,
 }
 
+impl Uplink {
+    /// Whether an address is on its link, so that packets reach it without a router.
+    pub fn reaches(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|own| contains(*own, address))
+    }
+}
+
 /// The node itself: what shall hold on it, beside the pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRequest {
@@ -149,4 +149,25 @@ pub struct NodeRequest {
     pub peers: Vec<Peer>,
     /// Facts that later hosts know.
     pub extra: Vec<(String, String)>,
+}
+
+impl NodeRequest {
+    /// The uplink that carries one of the node's own addresses.
+    pub fn uplink_of(&self, own: IpAddr) -> Option<&Uplink> {
+        self.uplinks.iter().find(|uplink| uplink.addresses.iter().any(|prefix| prefix.addr() == own))
+    }
+
+    /// Whether an address can be another machine's.
+    pub fn is_foreign(&self, address: IpAddr) -> bool {
+        let nobodys = address.is_unspecified() || address.is_multicast() || address.is_loopback();
+        let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+        !nobodys && !broadcast && !self.node.addresses.contains(&address)
+    }
+
+    /// Whether an address can be a next hop: another machine's, and on the link of one of the uplinks, if these are
+    /// known.
+    pub fn is_next_hop(&self, address: IpAddr) -> bool {
+        let on_link = self.uplinks.is_empty() || self.uplinks.iter().any(|uplink| uplink.reaches(address));
+        on_link && self.is_foreign(address)
+    }
 }

@@ -18,6 +18,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use podwire_sdk::config::check_mtu;
+use podwire_sdk::ways::Ways;
 use podwire_sdk::{
     AddPlan, AddRequest, Address, AddressRange, Family, Holder, Leases, NodePlan, NodeRequest, Policy,
     Refusal, choose, hash, sets_of,
@@ -76,7 +77,7 @@ impl Policy for Sticky {
     }
 
     fn node(&self, request: &NodeRequest) -> Result<NodePlan, Refusal> {
-        Ok(NodePlan::default().routes_to(&request.peers))
+        Ways::default().plan(request)
     }
 }
 

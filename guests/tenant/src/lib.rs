@@ -14,6 +14,7 @@ mod tenants;
 use alloc::format;
 use alloc::vec::Vec;
 
+use podwire_sdk::ways::Ways;
 use podwire_sdk::{
     AddPlan, AddRequest, Address, AddressRange, Bridge, BridgePort, Leases, Node, NodePlan, NodeRequest,
     Policy, Refusal, SpoofCheck, choose, hash, on_link, sets_of,
@@ -52,9 +53,11 @@ impl Policy for Tenants {
 
     fn node(&self, request: &NodeRequest) -> Result<NodePlan, Refusal> {
         self.keep_apart()?;
-        let mut plan = NodePlan::default().routes_to(&request.peers);
+        let mut plan = Ways::default().plan(request)?;
+        let mtu = plan.pod_mtu(request);
         for tenant in self.tenants.iter().filter(|tenant| !ranges(tenant, &request.node).is_empty()) {
-            plan = plan.bridge(port(tenant, &request.node).bridge);
+            let bridge = port(tenant, &request.node).bridge;
+            plan = plan.bridge(Bridge { mtu: bridge.mtu.or(mtu), ..bridge });
             if tenant.isolation == Isolation::Tenant {
                 // Nothing that is meant for them goes out by the node's default route.
                 plan = ranges(tenant, &request.node)

@@ -1,8 +1,8 @@
 use alloc::string::{String, ToString as _};
 use alloc::vec;
 
-use podwire_sdk::testing::{FakeLeases, add_request, decide, node, prefixes, range};
-use podwire_sdk::{Peer, RefusalReason, Role, config};
+use podwire_sdk::testing::{FakeLeases, add_request, decide, node, node_request, peer, range};
+use podwire_sdk::{RefusalReason, config};
 
 use super::*;
 
@@ -192,15 +192,7 @@ fn what_would_mix_tenants_is_refused() {
 
 #[test]
 fn a_node_has_the_bridges_and_sends_nothing_after_the_isolated() {
-    let addresses = vec!["192.168.1.12".parse().expect("an address")];
-    let peer = Peer { name: "n2".into(), role: Role::Host, addresses, pools: prefixes(&["10.244.2.0/24"]) };
-    let request = NodeRequest {
-        node: node(&POOLS),
-        role: Role::Host,
-        uplinks: vec![],
-        peers: vec![peer],
-        extra: vec![],
-    };
+    let request = node_request(&POOLS, vec![peer("n2", &["192.168.1.12"], &["10.244.2.0/24"])]);
     assert_eq!(
         policy().node(&request).expect("a plan").to_string(),
         "bridge br-ci 10.244.1.193/26\n\

@@ -1,6 +1,6 @@
 //! How much a plan may hold: the numbers that `wit/policy.wit` promises to policies, in one place.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
 /// Addresses of one pod, and of one bridge: dual stack with room for a service mesh's or two.
@@ -43,6 +43,15 @@ pub const MTU_IPV6: u32 = 1_280;
 
 /// VLAN identifiers that can be used (IEEE 802.1Q: 0 and 4,095 are reserved).
 pub const VLAN_IDS: RangeInclusive<u16> = 1..=4_094;
+/// VXLAN network identifiers (RFC 7348, section 5: 24 bits); 0 is taken by many for none.
+pub const VXLAN_IDS: RangeInclusive<u32> = 1..=0xff_ffff;
+
+/// What a tunnel that begins at an address takes of its uplink's MTU, in bytes: an outer header of 20 (IPv4) or 40
+/// (IPv6), 8 of UDP, 8 of VXLAN, and the inner frame's 14.
+pub fn vxlan_overhead(local: IpAddr) -> u32 {
+    if local.is_ipv4() { 50 } else { 70 }
+}
+
 /// What a TCP segment can hold in bytes (`tcp_mss_clamp`): as much as a packet at most.
 pub const ADVMSS: RangeInclusive<u32> = 1..=65_535;
 /// Scopes of a route (`enum rt_scope_t` of linux/rtnetlink.h): universe, site, link, host.

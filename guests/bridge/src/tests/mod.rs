@@ -8,13 +8,15 @@ use alloc::string::{String, ToString as _};
 use alloc::vec;
 use core::net::IpAddr;
 
-use podwire_sdk::testing::{FakeLeases, add_request, node, notes, prefixes};
-use podwire_sdk::{Bridge, BridgePort, NextHop, Peer, RefusalReason, Role, Wiring, config};
+use podwire_sdk::testing::{FakeLeases, add_request, node_request, notes, peer, prefixes};
+use podwire_sdk::{Bridge, BridgePort, NextHop, Peer, RefusalReason, Vxlan, Wiring, config};
 
 use super::*;
 
 const V4: &str = "10.244.1.0/24";
 const V6: &str = "fd00:10:244:1::/64";
+
+const POOLS_2: [&str; 2] = ["10.244.2.0/24", "fd00:10:244:2::/64"];
 
 fn script(config: &str) -> Keys {
     config::read(config).expect("a configuration")
@@ -157,28 +159,13 @@ fn a_pool_without_room_is_refused() {
     }
 }
 
-fn peer(addresses: &[&str]) -> Peer {
-    Peer {
-        role: Role::Host,
-        name: "n2".into(),
-        addresses: addresses.iter().copied().map(ip).collect(),
-        pools: prefixes(&["10.244.2.0/24", "fd00:10:244:2::/64"]),
-    }
-}
-
 fn on_node(config: &str, peers: Vec<Peer>) -> Result<NodePlan, Refusal> {
-    script(config).node(&NodeRequest {
-        node: node(&[V4, V6]),
-        role: Role::Host,
-        uplinks: vec![],
-        peers,
-        extra: vec![],
-    })
+    script(config).node(&node_request(&[V4, V6], peers))
 }
 
 #[test]
 fn a_node_has_the_bridge_and_routes_to_its_peers() {
-    let plan = on_node("{}", vec![peer(&["fd00:1::12", "192.168.1.12"])]).expect("a plan");
+    let plan = on_node("{}", vec![peer("n2", &["fd00:1::12", "192.168.1.12"], &POOLS_2)]).expect("a plan");
     let addresses = prefixes(&["10.244.1.1/24", "fd00:10:244:1::1/64"]);
     let expected = NodePlan::default()
         .bridge(Bridge { addresses, ..Bridge::named("cni0") })
@@ -188,22 +175,52 @@ fn a_node_has_the_bridge_and_routes_to_its_peers() {
 }
 
 #[test]
-fn a_peer_that_cannot_be_reached_keeps_no_other_routes_away() {
-    let (half, whole) = (peer(&["192.168.1.12"]), peer(&["192.168.1.13", "fd00:1::13"]));
-    let plan = on_node("{}", vec![half, whole]).expect("a plan");
-    let hops: Vec<_> = plan.routes.iter().map(|route| route.next_hop).collect();
-    let expected = ["192.168.1.12", "192.168.1.13", "fd00:1::13"].map(|via| NextHop::Via(ip(via)));
-    assert_eq!(hops, expected);
-    let notes = notes();
-    assert_eq!(notes.len(), 1, "{notes:?}");
-    assert!(notes[0].starts_with("peer n2 has no IPv6 address"), "{notes:?}");
-}
-
-#[test]
 fn a_nodes_bridge_follows_the_keys() {
     let config =
         r#"{"bridge": "br7", "mtu": 9000, "promiscMode": true, "forceAddress": true, "isGateway": false}"#;
     let plan = on_node(config, vec![]).expect("a plan");
     let expected = Bridge { mtu: Some(9000), promiscuous: true, exclusive: true, ..Bridge::named("br7") };
     assert_eq!(plan.bridges, [expected]);
+}
+
+#[test]
+fn pods_have_the_mtu_of_their_ways() {
+    let near = || vec![peer("n2", &["192.168.1.12"], &POOLS_2[..1])];
+    let far = || vec![peer("n3", &["192.168.7.13"], &POOLS_2)];
+    for (config, peers, mtu) in [
+        ("{}", near(), 9_000),
+        ("{}", far(), 8_950),
+        (r#"{"ways": "vxlan"}"#, vec![], 8_950),
+        (r#"{"ways": "direct"}"#, far(), 9_000),
+        (r#"{"mtu": 1400}"#, far(), 1_400),
+    ] {
+        let request = node_request(&[V4, V6], peers).on_uplink("eth0", &["192.168.1.11/24"], 9_000);
+        let plan = script(config).node(&request).expect("a plan");
+        assert_eq!(plan.bridges[0].mtu, Some(mtu), "{config}\n{plan}");
+    }
+}
+
+#[test]
+fn the_operator_says_what_tunnels_are_like() {
+    let request = node_request(&[V4], vec![]).on_uplink("eth0", &["fd01::11/64"], 1_500);
+    let config = r#"{"ways": "vxlan", "vxlan": {"name": "vx7", "id": 7, "port": 8472}}"#;
+    let plan = script(config).node(&request).expect("a plan");
+    let expected = Vxlan { name: "vx7".into(), id: 7, port: 8_472, local: ip("fd01::11"), mtu: 1_430 };
+    assert_eq!(plan.vxlan, Some(expected));
+}
+
+#[test]
+fn a_router_has_routes_and_nothing_else() {
+    let peers = vec![peer("n2", &["192.168.1.12", "fd01::12"], &POOLS_2)];
+    let request = node_request(&[], peers).of_router();
+    let plan = script(r#"{"ways": "router", "ipMasq": true}"#).node(&request).expect("a plan");
+    let lines = "route 10.244.2.0/24 via 192.168.1.12\nroute fd00:10:244:2::/64 via fd01::12\n";
+    assert_eq!(plan.to_string(), lines);
+}
+
+#[test]
+fn the_node_masquerades_its_pools() {
+    let plan = on_node(r#"{"ipMasq": true}"#, vec![]).expect("a plan");
+    assert_eq!(plan.masquerade, prefixes(&[V4, V6]));
+    assert_eq!(on_node("{}", vec![]).expect("a plan").masquerade, []);
 }

@@ -2,7 +2,7 @@
 
 use core::fmt::{Display, Formatter, Result};
 
-use super::{AddPlan, Bridge, BridgePort, NextHop, NodePlan, NodeRoute, Route, Wiring};
+use super::{AddPlan, Bridge, BridgePort, NextHop, NodePlan, NodeRoute, Route, Vxlan, Wiring};
 
 /// Writes a line's further word, with what stands behind it if there is something.
 fn word(f: &mut Formatter<'_>, word: &str, value: Option<impl Display>) -> Result {
@@ -88,7 +88,18 @@ impl Display for NodePlan {
         for bridge in &self.bridges {
             writeln!(f, "{bridge}")?;
         }
-        self.routes.iter().try_for_each(|route| writeln!(f, "{route}"))
+        if let Some(vxlan) = &self.vxlan {
+            writeln!(f, "{vxlan}")?;
+        }
+        self.routes.iter().try_for_each(|route| writeln!(f, "{route}"))?;
+        self.masquerade.iter().try_for_each(|block| writeln!(f, "masquerade {block}"))
+    }
+}
+
+impl Display for Vxlan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { name, id, port, local, mtu } = self;
+        write!(f, "vxlan {name} id {id} port {port} local {local} mtu {mtu}")
     }
 }
 
@@ -131,12 +142,19 @@ mod tests {
 
     #[test]
     fn a_nodes_plan_is_too() {
-        let blocks = prefixes(&["10.244.1.128/25", "10.244.2.0/24"]);
+        let blocks = prefixes(&["10.244.1.128/25", "10.244.2.0/24", "10.244.1.0/24"]);
+        let local = "192.168.1.11".parse().expect("an address");
+        let vxlan = Vxlan { name: "vx".to_string(), id: 7, port: 4_789, local, mtu: 1_450 };
         let plan = NodePlan::default()
             .bridge(Bridge::named("cni0"))
             .blackhole(blocks[0])
-            .route(blocks[1], NextHop::Via("192.168.1.12".parse().expect("an address")));
-        let lines = "bridge cni0\nblackhole 10.244.1.128/25 metric 4294967295\nroute 10.244.2.0/24 via 192.168.1.12\n";
+            .route(blocks[1], NextHop::Via("192.168.1.12".parse().expect("an address")))
+            .tunnel(blocks[1], "192.168.1.12".parse().expect("an address"))
+            .vxlan(vxlan)
+            .masquerade(blocks[2]);
+        let lines = "bridge cni0\nvxlan vx id 7 port 4789 local 192.168.1.11 mtu 1450\n\
+                     blackhole 10.244.1.128/25 metric 4294967295\nroute 10.244.2.0/24 via 192.168.1.12\n\
+                     route 10.244.2.0/24 through the tunnel to 192.168.1.12\nmasquerade 10.244.1.0/24\n";
         assert_eq!(plan.to_string(), lines);
     }
 }

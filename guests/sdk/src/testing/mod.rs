@@ -44,7 +44,7 @@ use core::cell::RefCell;
 use crate::{AddPlan, AddRequest, Policy, Refusal};
 
 pub use leases::FakeLeases;
-pub use requests::{add_request, node, prefixes, range};
+pub use requests::{add_request, node, node_request, peer, prefixes, range};
 pub use rules::broken_rule;
 
 /// What a policy answers to an ADD, recorded in the leases.

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{AddRequest, AddressRange, Node, Pod, nth};
+use crate::{AddRequest, AddressRange, Node, NodeRequest, Peer, Pod, Role, Uplink, nth};
 
 /// Blocks or addresses from their text.
 ///
@@ -53,6 +53,40 @@ pub fn add_request(container_id: &str, pools: &[&str]) -> AddRequest {
         range_sets: None,
         requested_routes: Vec::new(),
         extra: Vec::new(),
+    }
+}
+
+/// Another node, of [`Role::Host`].
+///
+/// # Panics
+/// If a text is no address or no block.
+pub fn peer(name: &str, addresses: &[&str], pools: &[&str]) -> Peer {
+    let (name, addresses) = (name.to_string(), prefixes(addresses).iter().map(IpNet::addr).collect());
+    Peer { name, role: Role::Host, addresses, pools: prefixes(pools) }
+}
+
+/// What shall hold on node `n1`, with these pools, no addresses, and uplinks that are not known?
+pub fn node_request(pools: &[&str], peers: Vec<Peer>) -> NodeRequest {
+    NodeRequest { node: node(pools), role: Role::Host, uplinks: Vec::new(), peers, extra: Vec::new() }
+}
+
+/// What a test's request says beyond [`node_request`].
+impl NodeRequest {
+    /// With an uplink of these addresses, each with the length of its link's prefix, which are the node's too.
+    ///
+    /// # Panics
+    /// If one of them is none.
+    pub fn on_uplink(mut self, name: &str, addresses: &[&str], mtu: u32) -> Self {
+        let addresses = prefixes(addresses);
+        self.node.addresses.extend(addresses.iter().map(IpNet::addr));
+        self.uplinks.push(Uplink { name: name.to_string(), addresses, mtu });
+        self
+    }
+
+    /// Of a node without pods, that carries packets between those with pods.
+    pub fn of_router(mut self) -> Self {
+        (self.role, self.node.pools) = (Role::Router, Vec::new());
+        self
     }
 }
 

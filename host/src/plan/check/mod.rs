@@ -3,9 +3,16 @@
 //! Pure: it sees the request and the plan, nothing else. What only the lease database can know (an
 //! address that somebody holds, an interface name in use) is refused there; what only the kernel can
 //! know (a bridge that podwire did not make) is refused in [`crate::net`].
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | this one | what a pod's plan must keep, and a bridge's in either plan |
+//! | `node` | what a node's plan must keep |
+
+mod node;
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
@@ -14,10 +21,12 @@ use super::derived::vlan_gateway_names;
 use super::limits;
 use super::wishes::Wishes;
 use super::{
-    AddPlan, AddRequest, Address, Bridge, Checked, DEFAULT_VLAN, Dns, Masquerade, NextHop, Node, NodePlan,
-    NodeRequest, NodeRoute, PortVlans, Route, Traffic, Vxlan, Wiring,
+    AddPlan, AddRequest, Address, Bridge, Checked, DEFAULT_VLAN, Dns, Masquerade, Node, PortVlans, Route,
+    Traffic, Wiring,
 };
 use crate::names::{AttachmentId, InterfaceName, MacAddress};
+
+pub use node::node;
 
 /// How the rule begins that an address breaks which is not the node's to give.
 pub(crate) const OUTSIDE_POOLS: &str = "it must lie in one of the node's pools";
@@ -100,25 +109,6 @@ pub fn addresses_only(id: &AttachmentId, addresses: Vec<Address>) -> Checked {
         duplicate_address_detection: false,
         interface_down: false,
     }
-}
-
-/// Checks what a policy proposes for the node.
-pub fn node(request: &NodeRequest, plan: NodePlan<String>) -> Outcome<NodePlan> {
-    no_extra(&plan.extra)?;
-    at_most("bridges", plan.bridges.len(), limits::BRIDGES)?;
-    at_most("routes", plan.routes.len(), limits::NODE_ROUTES)?;
-    let mut names = HashSet::new();
-    let mut bridges = Vec::with_capacity(plan.bridges.len());
-    for (i, planned) in plan.bridges.into_iter().enumerate() {
-        let checked = bridge(&format!("bridges[{i}]"), &request.node, planned)?;
-        if !names.insert(checked.name.clone()) {
-            return Err(violation(format!("bridges[{i}].name"), checked.name, "the plan has it twice"));
-        }
-        bridges.push(checked);
-    }
-    node_routes(request, &plan.routes)?;
-    let vxlan = plan.vxlan.map(|planned| vxlan(request, &names, planned)).transpose()?;
-    Ok(NodePlan { bridges, vxlan, routes: plan.routes, masquerade: plan.masquerade, extra: Vec::new() })
 }
 
 fn no_extra(extra: &[(String, String)]) -> Outcome {
@@ -521,77 +511,5 @@ fn sysctl(interface: &InterfaceName, i: usize, name: &str, value: &str) -> Outco
     Ok((path, value.to_owned()))
 }
 
-fn node_routes(request: &NodeRequest, routes: &[NodeRoute]) -> Outcome {
-    let machines = machines(request);
-    let mut seen = HashSet::new();
-    for (i, route) in routes.iter().enumerate() {
-        let field = format!("routes[{i}].destination");
-        node_destination(&field, request, &machines, route)?;
-        node_next_hop(&format!("routes[{i}].next-hop"), &request.node, route)?;
-        if !seen.insert((route.destination, route.metric)) {
-            let rule = "the plan has a route to it with the same metric already";
-            return Err(violation(field, route.destination, rule));
-        }
-    }
-    Ok(())
-}
-
-fn vxlan(request: &NodeRequest, bridges: &HashSet<InterfaceName>, planned: Vxlan<String>) -> Outcome<Vxlan> {
-    let name = interface_name("vxlan.name", &planned.name)?;
-    if bridges.contains(&name) {
-        return Err(violation("vxlan.name", name, "a bridge of the plan has it"));
-    }
-    let Vxlan { id, port, local, mtu, .. } = planned;
-    if !request.node.addresses.contains(&local) {
-        return Err(violation("vxlan.local", local, "it must be one of the node's addresses"));
-    }
-    Ok(Vxlan { name, id, port, local, mtu })
-}
-
-/// Every node's own addresses, sorted, so that thousands of routes can be held against thousands of peers.
-fn machines(request: &NodeRequest) -> Vec<IpAddr> {
-    let peers = request.peers.iter().flat_map(|peer| &peer.addresses);
-    let mut all: Vec<IpAddr> = request.node.addresses.iter().chain(peers).copied().collect();
-    all.sort_unstable();
-    all
-}
-
-fn node_destination(field: &str, request: &NodeRequest, machines: &[IpAddr], route: &NodeRoute) -> Outcome {
-    let destination = route.destination;
-    let refuse = |rule: String| Err(violation(field, destination, rule));
-    block(field, &destination)?;
-    if destination.prefix_len() == 0 {
-        return refuse("a policy must not set the node's default route".to_owned());
-    }
-    if !request.node.cluster.iter().any(|block| block.contains(&destination)) {
-        return refuse(format!("it must lie in the cluster's blocks ({})", list(&request.node.cluster)));
-    }
-    let first = machines.partition_point(|a| *a < destination.network());
-    if let Some(covered) = machines.get(first).filter(|a| destination.contains(*a)) {
-        return refuse(format!("it covers {covered}, the address of a node"));
-    }
-    let overlaps = |pool: &&IpNet| pool.contains(&destination) || destination.contains(*pool);
-    let own = request.node.pools.iter().find(overlaps);
-    if let (Some(pool), NextHop::Via(_)) = (own, &route.next_hop) {
-        return refuse(format!("it would lead this node's own pool {pool} away"));
-    }
-    Ok(())
-}
-
-fn node_next_hop(field: &str, node: &Node, route: &NodeRoute) -> Outcome {
-    let NextHop::Via(via) = route.next_hop else { return Ok(()) };
-    if via.is_ipv4() != route.destination.addr().is_ipv4() {
-        return Err(violation(field, via, format!("{} is of another family", route.destination)));
-    }
-    if node.addresses.contains(&via) {
-        return Err(violation(field, via, "that is this node's own address"));
-    }
-    if via.is_unspecified() || via.is_multicast() || via.is_loopback() || via == Ipv4Addr::BROADCAST {
-        return Err(violation(field, via, "no machine can have it"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-#[path = "check_tests.rs"]
 pub(super) mod tests;

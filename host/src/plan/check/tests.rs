@@ -1,16 +1,16 @@
 use super::*;
-use crate::plan::{AddressRange, Peer, Pod, Role, SpoofCheck};
+use crate::plan::{AddressRange, Pod, SpoofCheck};
 use proptest::prelude::*;
 
-fn net(text: &str) -> IpNet {
+pub(super) fn net(text: &str) -> IpNet {
     text.parse().expect("a prefix")
 }
 
-fn ip(text: &str) -> IpAddr {
+pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn node_facts() -> Node {
+pub(super) fn node_facts() -> Node {
     Node {
         name: "node1".into(),
         addresses: vec![ip("192.168.1.11"), ip("fd01::11")],
@@ -475,77 +475,7 @@ fn only_the_bridge_that_the_operator_named_is_the_operators() {
     assert!(!operators(Some("cni1"), true) && !operators(None, true));
 }
 
-fn node_request() -> NodeRequest {
-    NodeRequest {
-        node: node_facts(),
-        role: Role::Host,
-        uplinks: vec![],
-        peers: vec![Peer {
-            name: "node2".into(),
-            role: Role::Host,
-            addresses: vec![ip("192.168.1.12"), ip("10.244.9.9")],
-            pools: vec![net("10.244.2.0/24")],
-        }],
-        config: "{}".into(),
-    }
-}
-
-fn node_refused(destination: &str, next_hop: NextHop) -> String {
-    let route = NodeRoute { destination: net(destination), next_hop, metric: None };
-    let plan = NodePlan { routes: vec![route], ..NodePlan::nothing() };
-    node(&node_request(), plan).expect_err(destination).field
-}
-
-#[test]
-fn a_nodes_routes_lead_to_pods_elsewhere_and_nowhere_else() {
-    let via = NextHop::Via(ip("192.168.1.12"));
-    let route = NodeRoute { destination: net("10.244.2.0/24"), next_hop: via.clone(), metric: None };
-    let blackhole =
-        NodeRoute { destination: net("10.244.1.0/24"), next_hop: NextHop::Blackhole, metric: None };
-    let bridges = vec![Bridge::plain("cni0".to_owned(), vec![net("10.244.1.1/24")])];
-    let plan = NodePlan { bridges, routes: vec![route, blackhole], ..NodePlan::nothing() };
-    assert!(node(&node_request(), plan).is_ok());
-    for bad in [
-        "0.0.0.0/0",
-        "::/0",
-        "192.168.1.0/24",
-        "10.0.0.0/8",
-        "10.244.9.0/24", // holds a peer's own address
-        "10.244.1.0/24", // this node's pool
-        "10.244.1.128/25",
-        "10.244.0.0/23", // covers this node's pool
-        "10.244.2.1/24", // host bits
-    ] {
-        assert_eq!(node_refused(bad, via.clone()), "routes[0].destination", "{bad}");
-    }
-    assert_eq!(node_refused("10.244.9.9/32", NextHop::Blackhole), "routes[0].destination");
-    for bad in ["192.168.1.11", "fd01::12", "0.0.0.0", "224.0.0.1", "127.0.0.1", "255.255.255.255"] {
-        assert_eq!(node_refused("10.244.2.0/24", NextHop::Via(ip(bad))), "routes[0].next-hop", "{bad}");
-    }
-}
-
-#[test]
-fn a_nodes_plan_is_bounded_and_has_nothing_twice() {
-    let bridge = Bridge::plain("cni0".to_owned(), vec![]);
-    let via = NextHop::Via(ip("192.168.1.12"));
-    let route = NodeRoute { destination: net("10.244.2.0/24"), next_hop: via, metric: None };
-    let refused = |bridges: usize, routes: usize, extra: usize| {
-        let plan = NodePlan {
-            bridges: vec![bridge.clone(); bridges],
-            routes: vec![route.clone(); routes],
-            extra: vec![("later".to_owned(), "1".to_owned()); extra],
-            ..NodePlan::nothing()
-        };
-        node(&node_request(), plan).expect_err("too much").field
-    };
-    assert_eq!(refused(limits::BRIDGES + 1, 0, 0), "bridges");
-    assert_eq!(refused(0, limits::NODE_ROUTES + 1, 0), "routes");
-    assert_eq!(refused(2, 0, 0), "bridges[1].name");
-    assert_eq!(refused(0, 2, 0), "routes[1].destination");
-    assert_eq!(refused(0, 0, 1), "extra");
-}
-
-fn any_address() -> impl Strategy<Value = IpAddr> {
+pub(super) fn any_address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         (0u8..4, any::<u8>()).prop_map(|(c, d)| IpAddr::from([10, 244, c, d])),
         any::<[u8; 4]>().prop_map(IpAddr::from),
@@ -554,7 +484,7 @@ fn any_address() -> impl Strategy<Value = IpAddr> {
     ]
 }
 
-fn any_prefix() -> impl Strategy<Value = IpNet> {
+pub(super) fn any_prefix() -> impl Strategy<Value = IpNet> {
     (any_address(), any::<u8>()).prop_map(|(address, length)| {
         let most = if address.is_ipv4() { 32 } else { 128 };
         IpNet::new(address, length % (most + 1)).expect("a length of its family")
