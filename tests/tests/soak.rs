@@ -186,7 +186,11 @@ impl Weather {
 
     fn many(&mut self) -> &'static str {
         for _ in 0..8 {
-            if self.dice.below(2) == 0 { self.join() } else { self.leave() };
+            if self.dice.below(2) == 0 {
+                self.join()
+            } else {
+                self.leave()
+            };
         }
         "many at once"
     }

@@ -1,8 +1,8 @@
 //! What runs on the lab's machines beside the pods: the node agents, and the etcd that they ask.
 
 use std::fs::{self, File};
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,11 +13,14 @@ use ipnet::IpNet;
 use super::layout::{Node, Shape};
 use super::settings::{Machine, store_url};
 use super::{holder, namespace, root, say};
+use crate::agent::record::{Kept, Record};
 use crate::cni::conflist;
 use crate::net::namespace::Namespace;
+use crate::plan::{NextHop, NodePlan};
+use crate::state::State;
 
 /// How long agents may take until all is as it should be, with an etcd that begins.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Starts an agent: it stays until the lab ends, and what it says goes into agent.log.
@@ -65,7 +68,7 @@ fn launch(machine: &str, what: &str, command: &mut Command) -> Result<()> {
 pub(super) fn wait(machines: &[Machine<'_>]) -> Result<()> {
     let since = Instant::now();
     for machine in machines {
-        while let Some(lack) = lack(&machine.root(), machines.len() - 1) {
+        while let Some(lack) = lack(machine, machines) {
             if since.elapsed() > PATIENCE {
                 bail!("the agent on {}: {lack}; see {}/agent.log", machine.name, machine.root().display());
             }
@@ -82,8 +85,30 @@ pub(super) fn pools(node: &Node) -> Result<Vec<IpNet>> {
     Ok(serde_json::from_value(pools.clone())?)
 }
 
-/// What is still missing: the agent has not heard of all others yet, or has something left to do.
-fn lack(root: &Path, peers: usize) -> Option<String> {
-    let _ = (root, peers);
-    None
+/// What is still missing on a machine: word of the others, a way to the pods of each, or something that its agent has
+/// left to do.
+fn lack(machine: &Machine<'_>, machines: &[Machine<'_>]) -> Option<String> {
+    let state = State::new(Some(&machine.root()));
+    let Ok(Some(record)) = Record::read(&state) else { return Some("it has said nothing yet".to_owned()) };
+    let Some(kept) = Kept::read(&state) else { return Some("the policy has not decided yet".to_owned()) };
+    if let Some(trouble) = record.undecided.iter().chain(&record.conflist).chain(&record.failures).next() {
+        return Some(trouble.why.clone());
+    }
+    if record.peers + 1 != machines.len() {
+        return Some(format!("it knows of {} other machines", record.peers));
+    }
+    let others = machines.iter().filter(|other| other.name != machine.name);
+    let mut pools = others.flat_map(|other| other.pools.iter().map(move |pool| (pool, other)));
+    let (pool, of) = pools.find(|(pool, of)| !has_way(&kept.plan, pool, of, machines))?;
+    Some(format!("it has no way to {pool} of {}", of.name))
+}
+
+/// By way of the machine itself, or of a router.
+fn has_way(plan: &NodePlan, pool: &IpNet, of: &Machine<'_>, machines: &[Machine<'_>]) -> bool {
+    let is_on_way = |machine: &&Machine<'_>| machine.name == of.name || machine.is_router();
+    let on_way: Vec<&IpAddr> = machines.iter().filter(is_on_way).flat_map(|one| &one.addresses).collect();
+    plan.routes.iter().filter(|route| route.destination.contains(pool)).any(|route| match route.next_hop {
+        NextHop::Via(to) | NextHop::Tunnel(to) => on_way.contains(&&to),
+        NextHop::Blackhole => false,
+    })
 }

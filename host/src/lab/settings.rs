@@ -18,8 +18,8 @@ const LEASE: u32 = 5;
 pub(super) struct Machine<'a> {
     pub(super) name: &'a str,
     role: &'static str,
-    addresses: Vec<IpAddr>,
-    pools: &'a [IpNet],
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) pools: &'a [IpNet],
 }
 
 impl<'a> Machine<'a> {
@@ -38,6 +38,10 @@ impl<'a> Machine<'a> {
     pub(super) fn all(lab: &'a Lab) -> Vec<Self> {
         let nodes = lab.nodes.iter().filter(|node| !node.dead).map(Self::node);
         nodes.chain(Self::router(&lab.shape)).collect()
+    }
+
+    pub(super) fn is_router(&self) -> bool {
+        self.role == "router"
     }
 
     pub(super) fn root(&self) -> PathBuf {
@@ -81,7 +85,7 @@ pub(super) fn configure(machine: &Machine<'_>, shape: &Shape) -> Result<()> {
     write_atomically(&state.node_config(), &serde_json::to_vec_pretty(&node)?)?;
     let Some(membership) = &shape.agents else { return Ok(()) };
     let mut agent = json!({ "role": machine.role, "source": source(membership, shape) });
-    if machine.role == "host" {
+    if !machine.is_router() {
         let conflist = machine.root().join("net.d/10-podwire.conflist");
         fs::create_dir_all(machine.root().join("net.d"))?;
         agent["conflist"] = json!(conflist);
