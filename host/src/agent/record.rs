@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn trouble_lasts_since_it_began() {
         let mut record = record();
-        let failed = |what: &str| Failed { what: what.to_owned(), why: "no".to_owned() };
+        let failed = |what: &str| Failed { what: Some(what.to_owned()), why: "no".to_owned() };
         record.failed(&[failed("a")]);
         let since = record.failures[0].since;
         record.failed(&[failed("b"), failed("a")]);

@@ -72,7 +72,7 @@ pub fn apply(before: Option<&Kept>, kept: &Kept) -> Outcome {
         None => net::node::apply(&kept.plan, cluster),
     };
     done.unwrap_or_else(|error| Outcome {
-        failed: vec![Failed { what: "the plan".to_owned(), why: error.to_string() }],
+        failed: vec![Failed { what: None, why: error.to_string() }],
         ..Outcome::default()
     })
 }
