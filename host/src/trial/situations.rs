@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::battery::{Exam, Setting, attachment};
 use crate::leases::{Holder, Ledger};
 use crate::names::MacAddress;
-use crate::plan::{AddRequest, AddressRange, Node, NodeRequest, Peer, Pod, Role, Route};
+use crate::plan::{AddRequest, AddressRange, Node, NodeRequest, Peer, Pod, Role, Route, Uplink};
 
 /// What is asked there.
 type Ask = fn(&mut Exam<'_>);
@@ -40,6 +40,8 @@ pub(super) const SITUATIONS: &[(&str, Ask)] = &[
     ("node: without peers", |exam| node(exam, 0)),
     ("node: 100 peers", |exam| node(exam, 100)),
     (MANY_PEERS, |exam| node(exam, 1_000)),
+    ("node: uplinks, and peers beyond", |exam| on_uplinks(exam, Role::Host)),
+    ("node: a router", |exam| on_uplinks(exam, Role::Router)),
     ("requests by chance", by_chance),
 ];
 
@@ -279,26 +281,47 @@ fn deleted(exam: &mut Exam<'_>) {
 }
 
 fn node(exam: &mut Exam<'_>, peers: u16) {
-    let peer = |i: u16| {
-        let [high, low] = i.to_be_bytes();
-        Peer {
-            name: format!("peer-{i}"),
-            role: Role::Host,
-            addresses: vec![
-                IpAddr::from([172, 16, high, low]),
-                format!("fd01::{i:x}").parse().expect("an address"),
-            ],
-            pools: vec![
-                block(&format!("10.{}.{low}.0/24", 64 + high)),
-                block(&format!("fd00:0:0:{i:x}::/64")),
-            ],
-        }
-    };
-    let mut own = exam.setting.node();
-    own.cluster.extend(["10.64.0.0/10", "fd00::/16"].map(block));
+    let peers = (0..peers).map(|i| peer(i, Role::Host)).collect();
+    exam.node(&node_request(exam, peers));
+}
+
+fn node_request(exam: &Exam<'_>, peers: Vec<Peer>) -> NodeRequest {
+    let mut node = exam.setting.node();
+    node.cluster.extend(["10.64.0.0/10", "fd00::/16"].map(block));
     let config = exam.setting.config.clone();
-    let (role, uplinks, peers) = (Role::Host, Vec::new(), (0..peers).map(peer).collect());
-    exam.node(&NodeRequest { node: own, role, uplinks, peers, config });
+    NodeRequest { node, role: Role::Host, uplinks: Vec::new(), peers, config }
+}
+
+fn peer(i: u16, role: Role) -> Peer {
+    let [high, low] = i.to_be_bytes();
+    let pools = vec![block(&format!("10.{}.{low}.0/24", 64 + high)), block(&format!("fd00:0:0:{i:x}::/64"))];
+    Peer {
+        name: format!("peer-{i}"),
+        role,
+        addresses: vec![
+            IpAddr::from([172, 16, high, low]),
+            format!("fd01::{i:x}").parse().expect("an address"),
+        ],
+        pools: if role == Role::Router { Vec::new() } else { pools },
+    }
+}
+
+/// Some peers on the node's link, others not; first without a router, then with one. The uplink is a loopback
+/// interface's size, and one on which no tunnel has room for IPv6.
+fn on_uplinks(exam: &mut Exam<'_>, role: Role) {
+    for (routers, mtu) in [(0, 65_536), (1, 1_500), (0, 1_280)] {
+        let routers = (0..routers).map(|i| peer(200 + i, Role::Router));
+        let peers = routers.chain((100..400).map(|i| peer(i, Role::Host))).collect();
+        let mut request = NodeRequest { role, ..node_request(exam, peers) };
+        let addresses = ["172.16.0.1/24", "fd01::1/120"].map(block);
+        request.node.addresses = addresses.iter().map(IpNet::addr).collect();
+        request.uplinks =
+            vec![Uplink { name: "eth0".parse().expect("a name"), addresses: addresses.to_vec(), mtu }];
+        if role == Role::Router {
+            request.node.pools.clear();
+        }
+        exam.node(&request);
+    }
 }
 
 fn by_chance(exam: &mut Exam<'_>) {

@@ -4,7 +4,9 @@
 //! [`crate::net`] does in two messages, and the tests hold one against the other. What they leave out:
 //! podwire's protocol number on addresses, which only later versions of iproute2 can give; the refusal to use a
 //! bridge that somebody else made; the announcement of an address to pods that may remember another owner; and
-//! masquerade, spoof checks, port mappings and limits, which stand there in words.
+//! a pod's masquerade, spoof checks, port mappings and limits, which stand there in words.
+
+mod node;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,11 +19,10 @@ use super::derived::{
     vlan_gateway,
 };
 use super::marks::{ALIAS, GROUP, PROTOCOL};
-use super::{
-    Address, Bridge, Checked, Dns, Masquerade, NextHop, NodePlan, NodeRoute, PortVlans, Rate, Route, Traffic,
-    Wiring,
-};
+use super::{Address, Bridge, Checked, Dns, Masquerade, PortVlans, Rate, Route, Traffic, Wiring};
 use crate::names::{InterfaceName, MacAddress};
+
+pub use node::node;
 
 /// The script of one ADD. Its argument is the pod's network namespace, by its name below /run/netns.
 pub fn add(plan: &Checked) -> String {
@@ -57,19 +58,6 @@ pub fn add(plan: &Checked) -> String {
     script.traffic(&plan.traffic);
     if let Some(dns) = &plan.dns {
         script.dns(dns);
-    }
-    script.text
-}
-
-/// The script of `podwire node up`, for a node of a cluster of these blocks.
-pub fn node(plan: &NodePlan, cluster: &[IpNet]) -> String {
-    let mut script = Script::new();
-    script.forwarding(cluster.iter());
-    for bridge in &plan.bridges {
-        script.bridge(bridge);
-    }
-    for route in &plan.routes {
-        script.node_route(route);
     }
     script.text
 }
@@ -328,16 +316,6 @@ impl Script {
             }
         }
     }
-
-    fn node_route(&mut self, route: &NodeRoute) {
-        let to = match route.next_hop {
-            NextHop::Via(via) => format!("{} via {via}", route.destination),
-            NextHop::Blackhole => format!("blackhole {}", route.destination),
-            NextHop::Tunnel(to) => format!("{} via {to}", route.destination),
-        };
-        let metric = route.metric.map(|m| format!(" metric {m}")).unwrap_or_default();
-        self.line(format_args!("ip route add {to}{metric} proto {PROTOCOL}"));
-    }
 }
 
 fn has_ipv6_address(plan: &Checked) -> bool {
@@ -389,5 +367,4 @@ fn to(route: &Route) -> String {
 }
 
 #[cfg(test)]
-#[path = "script_tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::plan::check::tests::{lecture, request};
-use crate::plan::{Bandwidth, PortMapping, Protocol};
+use crate::plan::{Bandwidth, NextHop, NodePlan, NodeRoute, PortMapping, Protocol, Vxlan};
 
 #[test]
 fn an_add_reads_like_the_lectures_script() {
@@ -100,4 +100,64 @@ fn what_no_command_does_stands_there_in_words() {
     ] {
         assert!(script.contains(&format!("\n# beyond these commands: {expected}")), "{script}");
     }
+}
+
+#[test]
+fn a_nodes_plan_is_a_script_too() {
+    let block = |text: &str| text.parse::<IpNet>().expect("a block");
+    let to = |destination, next_hop| NodeRoute { destination: block(destination), next_hop, metric: None };
+    let address = |text: &str| text.parse().expect("an address");
+    let tunnel = |destination, end| to(destination, NextHop::Tunnel(address(end)));
+    let (name, local) = ("vx0".parse().expect("a name"), address("192.168.1.11"));
+    let plan = NodePlan {
+        bridges: vec![Bridge::plain("cni0".parse().expect("a name"), vec![block("10.244.1.1/24")])],
+        vxlan: Some(Vxlan { name, id: 7, port: 4_789, local, mtu: 1_450 }),
+        routes: vec![
+            to("10.244.2.0/24", NextHop::Via(address("192.168.1.12"))),
+            NodeRoute { metric: Some(9), ..to("10.244.1.0/24", NextHop::Blackhole) },
+            tunnel("10.244.3.0/24", "192.168.7.13"),
+            tunnel("fd00:3::/64", "192.168.7.13"),
+            tunnel("10.244.3.0/26", "192.168.7.14"),
+        ],
+        masquerade: vec![block("10.244.1.0/24")],
+        ..NodePlan::nothing()
+    };
+    let expected = "\
+#!/bin/sh -e
+sysctl -qw net.ipv4.ip_forward=1
+ip link show dev cni0 >/dev/null 2>&1 || {
+    ip link add name cni0 address 0a:58:0a:f4:01:01 group 1886873970 type bridge
+    ip link set dev cni0 alias podwire addrgenmode none
+}
+ip link set dev cni0 up
+ip address replace 10.244.1.1/24 dev cni0
+ip link show dev vx0 >/dev/null 2>&1 || {
+    ip link add name vx0 address 02:58:c0:a8:01:0b mtu 1450 group 1886873970 type vxlan \\
+        id 7 local 192.168.1.11 dstport 4789 nolearning
+    ip link set dev vx0 alias podwire addrgenmode none
+}
+sysctl -qw net/ipv6/conf/vx0/disable_ipv6=0
+ip link set dev vx0 mtu 1450 up
+ip route add 10.244.2.0/24 via 192.168.1.12 proto 112
+ip route add blackhole 10.244.1.0/24 metric 9 proto 112
+bridge fdb replace 02:58:c0:a8:07:0d dev vx0 dst 192.168.7.13 self permanent
+ip neighbour replace 10.244.3.0 lladdr 02:58:c0:a8:07:0d dev vx0 nud permanent
+ip route add 10.244.3.0/24 via 10.244.3.0 dev vx0 onlink src 10.244.1.1 proto 112
+ip neighbour replace fd00:3:: lladdr 02:58:c0:a8:07:0d dev vx0 nud permanent
+ip route add fd00:3::/64 via fd00:3:: dev vx0 onlink proto 112
+bridge fdb replace 02:58:c0:a8:07:0e dev vx0 dst 192.168.7.14 self permanent
+ip neighbour replace 10.244.3.1 lladdr 02:58:c0:a8:07:0e dev vx0 nud permanent
+ip route add 10.244.3.0/26 via 10.244.3.1 dev vx0 onlink src 10.244.1.1 proto 112
+nft add table inet podwire
+nft 'add chain inet podwire node_masquerade_script { type nat hook postrouting priority srcnat; }'
+nft flush chain inet podwire node_masquerade_script
+nft add rule inet podwire node_masquerade_script ip daddr 10.244.0.0/16 return
+nft add rule inet podwire node_masquerade_script ip daddr 224.0.0.0/4 return
+nft add rule inet podwire node_masquerade_script ip6 daddr ff00::/8 return
+nft add rule inet podwire node_masquerade_script ip daddr 255.255.255.255/32 return
+nft add rule inet podwire node_masquerade_script ip daddr 169.254.0.0/16 return
+nft add rule inet podwire node_masquerade_script ip6 daddr fe80::/10 return
+nft add rule inet podwire node_masquerade_script ip saddr 10.244.1.0/24 masquerade fully-random
+";
+    assert_eq!(node(&plan, &[block("10.244.0.0/16")]), expected);
 }
