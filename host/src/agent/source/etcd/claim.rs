@@ -155,13 +155,18 @@ impl Seen {
 
     fn add_reservation(&mut self, found: &KeyValue, keys: &Keys) {
         let text = record::rest(found.key(), &keys.blocks());
-        match record::reservation(&text, found.value(), found.mod_revision()) {
-            Ok(reservation) => self.reserved.push(reservation),
-            Err(problem) => {
-                let key = keys.block(&text);
-                self.remarks.push(format!("{key:?} in etcd {problem}: it is passed over; delete it"));
+        let reservation = record::reservation(&text, found.value(), found.mod_revision());
+        let problem = match &reservation {
+            None => Some("is no block of addresses"),
+            Some(found) if !record::is_name(&found.owner) => {
+                Some("is reserved for what is no name of a node")
             }
-        }
+            Some(_) => None,
+        };
+        let key = keys.block(&text);
+        self.remarks
+            .extend(problem.map(|problem| format!("{key:?} in etcd {problem}: correct or delete it")));
+        self.reserved.extend(reservation);
     }
 
     /// A record under another lease is the node's own of before, unless its addresses are another machine's.
