@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use etcd_client::DeleteOptions;
 use podwire::agent::source::{Board, Source};
 use podwire::plan::Role;
 use podwire_tests::etcd::Etcd;
@@ -130,6 +131,34 @@ fn without_a_free_block_that_of_a_node_long_gone_is_taken_over() {
             remarks.iter().any(|r| r.contains("is no longer this node's") && r.contains(&block[0])),
             "{remarks:?}"
         );
+    });
+}
+
+#[test]
+fn a_block_goes_to_its_node_or_to_the_next_never_to_both() {
+    let Some(bench) = Bench::new(Etcd::open) else { return };
+    bench.run(async {
+        let (settings, mut client) = (bench.settings(), client(&bench).await);
+        let start = |n| Agent::start(source(&settings, hint(n, &["10.244.0.0/24"])));
+        for new in 2..40 {
+            let mut old = start(new - 1);
+            let block = old.pools().await;
+            old.stop().await;
+            expire(&mut client, &format!("node{}", new - 1)).await;
+            let (mut both, mut won) = ([start(new - 1), start(new)], Vec::new());
+            for agent in &mut both {
+                // One that gets no block ends, and posts nothing.
+                if agent.posted.wait_for(Option::is_some).await.is_ok() {
+                    won.push(agent.pools().await);
+                }
+            }
+            assert_eq!(won, [block]);
+            let [old, new] = both;
+            for agent in [old, new].into_iter().filter(|agent| !agent.task.is_finished()) {
+                agent.stop().await;
+            }
+            client.delete("/podwire/", Some(DeleteOptions::new().with_prefix())).await.expect("etcd answers");
+        }
     });
 }
 

@@ -36,6 +36,29 @@ fn a_lease_that_ran_out_is_renewed_with_the_same_block() {
 }
 
 #[test]
+fn a_lease_is_renewed_before_it_runs_out() {
+    let Some(bench) = Bench::new(Etcd::open) else { return };
+    bench.run(async {
+        let (mut settings, mut client) = (bench.settings(), client(&bench).await);
+        settings["leaseSeconds"] = 4.into();
+        let mut agent = Agent::start(source(&settings, hint(1, CLUSTER)));
+        agent.pools().await;
+        let found = client.get("/podwire/nodes/node1", None).await.expect("etcd answers");
+        let lease = found.kvs()[0].lease();
+        let mut least = i64::MAX;
+        loop {
+            let left = client.lease_time_to_live(lease, None).await.expect("etcd answers").ttl();
+            assert!(left > 0, "it ran out");
+            if left > least {
+                break;
+            }
+            least = left;
+        }
+        agent.stop().await;
+    });
+}
+
+#[test]
 fn without_etcd_a_node_stays_what_it_is() {
     let Some(mut bench) = Bench::new(Etcd::open) else { return };
     let settings = bench.settings();

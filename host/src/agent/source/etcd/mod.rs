@@ -136,7 +136,7 @@ impl Etcd {
 
 impl Source for Etcd {
     fn describe(&self) -> String {
-        format!("etcd at {}", self.endpoint())
+        format!("etcd at {}", self.settings.endpoints.join(", "))
     }
 
     /// An endpoint that does not answer is no loss as long as another one does.
