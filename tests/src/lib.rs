@@ -14,6 +14,7 @@
 //! | [`traffic`] | what is asserted of pods' packets, alike for every plugin and runtime | who wired the pods |
 //! | [`containerd`] | a containerd of the test's own and its CRI | podwire |
 //! | [`podman`] | a podman of the test's own and its containers | podwire |
+//! | [`etcd`] | an etcd of the test's own | what is kept there |
 //! | [`registry`] | an OCI registry of the test's own | policies |
 //! | `image` | the image that their containers run | runtimes |
 //! | `supervisor` | processes and control groups that end with the test | runtimes |
@@ -29,6 +30,7 @@
 pub mod chain;
 pub mod command;
 pub mod containerd;
+pub mod etcd;
 mod image;
 pub mod kernel;
 pub mod lab;

@@ -131,7 +131,8 @@ fn certify() {
     certificate(&[&leaf[..], &made_by, &["-addext", "basicConstraints=critical,CA:FALSE"]].concat());
 }
 
-fn certificate(arguments: &[&str]) {
+/// A certificate that its own key signs, or what the arguments say.
+pub(crate) fn certificate(arguments: &[&str]) {
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "2"];
     openssl(&[&["req", "-x509"], &key[..], arguments].concat());
 }

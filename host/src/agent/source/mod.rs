@@ -4,6 +4,8 @@
 //! asked again, with back-off, and the node stays as it is meanwhile. It knows nothing of policies and of the kernel.
 
 mod files;
+pub mod etcd;
+
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
