@@ -3,6 +3,8 @@
 //! A source tells [`Board`] of each membership that it learns, whole, and returns only when it is lost: then it is
 //! asked again, with back-off, and the node stays as it is meanwhile. It knows nothing of policies and of the kernel.
 
+pub mod kubernetes;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
