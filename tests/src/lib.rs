@@ -14,6 +14,7 @@
 //! | [`containerd`] | a containerd of the test's own and its CRI | podwire |
 //! | [`podman`] | a podman of the test's own and its containers | podwire |
 //! | [`registry`] | an OCI registry of the test's own | policies |
+//! | [`kubernetes`] | an API server of the test's own: list and watch of Nodes | podwire |
 //! | `image` | the image that their containers run | runtimes |
 //! | `supervisor` | processes and control groups that end with the test | runtimes |
 //!
@@ -30,6 +31,7 @@ pub mod command;
 pub mod containerd;
 mod image;
 pub mod kernel;
+pub mod kubernetes;
 pub mod network;
 pub mod node;
 pub mod plugin;

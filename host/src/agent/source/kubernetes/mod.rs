@@ -198,8 +198,8 @@ impl Kubernetes {
                     continue;
                 }
             };
-            let Some(event) = next else { return events.ended() };
             self.gone_in_a_row = 0;
+            let Some(event) = next else { return events.ended() };
             if let Some(version) = version(&event) {
                 self.version = Some(version.to_owned());
             }
