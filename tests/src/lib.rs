@@ -16,6 +16,7 @@
 //! | [`podman`] | a podman of the test's own and its containers | podwire |
 //! | [`etcd`] | an etcd of the test's own | what is kept there |
 //! | [`registry`] | an OCI registry of the test's own | policies |
+//! | [`kubernetes`] | an API server of the test's own: list and watch of Nodes | podwire |
 //! | `image` | the image that their containers run | runtimes |
 //! | `supervisor` | processes and control groups that end with the test | runtimes |
 //!
@@ -33,6 +34,7 @@ pub mod containerd;
 pub mod etcd;
 mod image;
 pub mod kernel;
+pub mod kubernetes;
 pub mod lab;
 pub mod network;
 pub mod node;

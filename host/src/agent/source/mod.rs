@@ -3,9 +3,10 @@
 //! A source tells [`Board`] of each membership that it learns, whole, and returns only when it is lost: then it is
 //! asked again, with back-off, and the node stays as it is meanwhile. It knows nothing of policies and of the kernel.
 
-mod files;
 pub mod etcd;
+mod files;
 
+pub mod kubernetes;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
