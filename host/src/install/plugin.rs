@@ -39,8 +39,8 @@ impl Plugin {
     }
 
     /// What is put in the place of what.
-    pub(super) fn describe(&self, old: Option<&Path>) -> String {
-        let new = format!("{} ({})", short(&file::digest(&self.bytes)), self.versions);
+    pub(super) fn describe(&self, digest: &Digest, old: Option<&Path>) -> String {
+        let new = format!("{} ({})", short(digest), self.versions);
         let Some(old) = old else { return format!("plugin {new}") };
         let before = file::read(old).ok().flatten().map(|bytes| short(&file::digest(&bytes)));
         let spoke = versions(old).unwrap_or_else(|_| "does not answer".to_owned());

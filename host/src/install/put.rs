@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::plugin::{self, Plugin};
 use super::receipt::{self, Receipt};
 use super::{Error, Places, Steps, conflist, file};
+use crate::names::Digest;
 use crate::state;
 
 /// What the node's settings are called. The agent's may hold what lets it into a source.
@@ -39,6 +40,7 @@ struct Wanted {
     /// On the node.
     path: PathBuf,
     bytes: Vec<u8>,
+    digest: Digest,
     mode: u32,
     line: String,
     is_plugin: bool,
@@ -86,10 +88,13 @@ impl Plan {
     fn want_programs(&mut self, plugin: &Plugin) {
         let (program, compiler) =
             (self.places.bin.join(plugin::NAME), self.places.bin.join(plugin::COMPILER));
-        let digest = plugin::short(&file::digest(&plugin.compiler));
-        self.want(compiler, plugin.compiler.clone(), 0o755, format!("compiler {digest}"));
+        let line = |wanted: &Wanted| format!("compiler {}", plugin::short(&wanted.digest));
+        self.want(compiler, plugin.compiler.clone(), 0o755, line);
         let old = Some(self.places.at(&program)).filter(|path| path.exists());
-        let line = format!("{}, from {}", plugin.describe(old.as_deref()), plugin.path.display());
+        let line = |wanted: &Wanted| {
+            let described = plugin.describe(&wanted.digest, old.as_deref().filter(|_| !wanted.is_settled));
+            format!("{described}, from {}", plugin.path.display())
+        };
         self.want(program, plugin.bytes.clone(), 0o755, line).is_plugin = true;
     }
 
@@ -98,7 +103,7 @@ impl Plan {
         for (name, mode) in SETTINGS {
             if let Some(bytes) = file::read(&folder.join(name))? {
                 let path = self.places.state.etc.join(name);
-                self.want(path, bytes, mode, format!("settings, from {}", folder.display()));
+                self.want(path, bytes, mode, |_| format!("settings, from {}", folder.display()));
             }
         }
         Ok(())
@@ -114,7 +119,7 @@ impl Plan {
             }
             None => {
                 let content = conflist::content(wish.conflist.as_deref())?;
-                self.want(path.clone(), content, 0o644, "network configuration".to_owned());
+                self.want(path.clone(), content, 0o644, |_| "network configuration".to_owned());
                 path
             }
         };
@@ -133,12 +138,20 @@ impl Plan {
         conflist::kept_by_agent(&new.unwrap_or_else(|| self.places.reachable_state().etc.join(AGENT)))
     }
 
-    fn want(&mut self, path: PathBuf, bytes: Vec<u8>, mode: u32, line: String) -> &mut Wanted {
+    fn want(
+        &mut self,
+        path: PathBuf,
+        bytes: Vec<u8>,
+        mode: u32,
+        line: impl FnOnce(&Wanted) -> String,
+    ) -> &mut Wanted {
         let at = self.places.at(&path);
         let is_settled = file::is_settled(&at, mode) && std::fs::read(&at).is_ok_and(|there| there == bytes);
-        let line = format!("{}: {line}", path.display());
+        let (digest, is_plugin) = (file::digest(&bytes), false);
+        let mut wanted = Wanted { path, bytes, digest, mode, line: String::new(), is_plugin, is_settled };
+        wanted.line = format!("{}: {}", wanted.path.display(), line(&wanted));
         let index = self.files.len();
-        self.files.push(Wanted { path, bytes, mode, line, is_plugin: false, is_settled });
+        self.files.push(wanted);
         &mut self.files[index]
     }
 
@@ -187,7 +200,7 @@ impl Steps for Plan {
         let _lock = receipt::lock(&state)?;
         let mut receipt = Receipt::read(&state)?;
         let before = receipt.clone();
-        self.files.iter().for_each(|wanted| receipt.promise(&wanted.path, file::digest(&wanted.bytes)));
+        self.files.iter().for_each(|wanted| receipt.promise(&wanted.path, wanted.digest));
         if receipt != before {
             receipt.write(&state)?;
         }
@@ -196,7 +209,7 @@ impl Steps for Plan {
             if !wanted.is_settled {
                 done(&wanted.line);
             }
-            receipt.settle(&wanted.path, file::digest(&wanted.bytes));
+            receipt.settle(&wanted.path, wanted.digest);
         }
         if receipt != before { receipt.write(&state) } else { Ok(()) }
     }
