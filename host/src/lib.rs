@@ -18,6 +18,7 @@
 //! | [`oci`] | policies in OCI registries, and signatures | how a policy is installed |
 //! | [`state`] | where everything lies on disk | what it means |
 //! | `trial` | trying policies: written cases, the built-in battery, what a decision costs | CNI, netlink, what is installed |
+//! | [`install`] | what lies where on a node, and who put it there | what the files mean, the kernel |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
 //! | [`names`] | identities that are checked once, when they are made | |
 
@@ -29,6 +30,8 @@ pub mod cli;
 pub mod cni;
 #[cfg(feature = "cli")]
 pub mod conform;
+#[cfg(feature = "cli")]
+pub mod install;
 pub mod journal;
 #[cfg(feature = "cli")]
 pub mod lab;

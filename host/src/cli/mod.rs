@@ -6,12 +6,14 @@
 
 mod conform;
 mod explain;
+mod install;
 mod journal;
 mod lab;
 mod node;
 mod plan;
 mod policy;
 mod status;
+mod uninstall;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +43,10 @@ enum Command {
     Plan(plan::Arguments),
     /// Show why a pod has its address and routes.
     Explain(explain::Arguments),
+    /// Put the plugin, its network configuration and its directories onto this node, or an update of them.
+    Install(install::Arguments),
+    /// Take from this node what `install` put there. Refuses while pods are wired.
+    Uninstall(uninstall::Arguments),
     /// Make this node's bridges and its routes to other nodes' pods.
     #[command(subcommand)]
     Node(node::Command),
@@ -84,6 +90,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Plan(arguments) => plan::run(&state, &arguments),
         Command::Explain(arguments) => explain::run(&state, &arguments),
+        Command::Install(arguments) => install::run(&state, arguments),
+        Command::Uninstall(arguments) => uninstall::run(&state, arguments),
         Command::Node(command) => node::run(&state, &command),
         Command::Status => status::run(&state),
         Command::Policy(command) => policy::run(&state, command),

@@ -5,12 +5,16 @@ use std::path::Path;
 
 use ipnet::IpNet;
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{retry_on_intr, write};
+use rustix::io::{Errno, retry_on_intr, write};
 
 use super::Error;
 use crate::plan::Checked;
 use crate::plan::derived::forwarded;
 use crate::state;
+
+/// Where a container has the node's switches, whose own /proc/sys is read-only: `proc/sys/net` of the node is mounted
+/// below. What is written there is of the writer's network namespace, here as there.
+const OF_THE_NODE: &str = "/run/host";
 
 /// The families of addresses that something concerns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,9 +66,12 @@ impl Sysctl {
     /// Sets it.
     pub fn set(&self, value: &str) -> Result<(), Error> {
         let failed = |error| Error::Sysctl { name: self.name(), value: value.to_owned(), error };
-        let file = open(self.path.as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-        let written = file.and_then(|file| retry_on_intr(|| write(&file, value.as_bytes())));
-        written.map(|_| ()).map_err(|errno| failed(errno.into()))
+        let written = match write_to(&self.path, value) {
+            Err(Errno::ROFS) => write_to(&format!("{OF_THE_NODE}{}", self.path), value)
+                .map_err(|errno| if errno == Errno::NOENT { Errno::ROFS } else { errno }),
+            written => written,
+        };
+        written.map_err(|errno| failed(errno.into()))
     }
 
     /// Sets it unless it is so already: /proc/sys may be read-only where nothing needs to be written.
@@ -80,6 +87,11 @@ impl Sysctl {
     pub fn name(&self) -> String {
         self.path.trim_start_matches("/proc/sys/").replace('/', ".")
     }
+}
+
+fn write_to(path: &str, value: &str) -> rustix::io::Result<()> {
+    let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    retry_on_intr(|| write(&file, value.as_bytes())).map(|_| ())
 }
 
 /// The switches that a wired pod needs to be on.
