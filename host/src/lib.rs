@@ -18,6 +18,8 @@
 //! | [`oci`] | policies in OCI registries, and signatures | how a policy is installed |
 //! | [`state`] | where everything lies on disk | what it means |
 //! | `trial` | trying policies: written cases, the built-in battery, what a decision costs | CNI, netlink, what is installed |
+//! | `doctor` | what on a node keeps pods from each other, and the command that mends it | how podwire decides or wires |
+//! | `topology` | the node, or the lab, as a picture | why it is so |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
 //! | [`names`] | identities that are checked once, when they are made | |
 
@@ -29,6 +31,8 @@ pub mod cli;
 pub mod cni;
 #[cfg(feature = "cli")]
 pub mod conform;
+#[cfg(feature = "cli")]
+pub mod doctor;
 pub mod journal;
 #[cfg(feature = "cli")]
 pub mod lab;
@@ -42,5 +46,7 @@ pub mod plan;
 pub mod policy;
 pub mod registry;
 pub mod state;
+#[cfg(feature = "cli")]
+pub mod topology;
 #[cfg(feature = "compiler")]
 pub mod trial;

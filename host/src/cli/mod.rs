@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod conform;
+mod doctor;
 mod explain;
 mod journal;
 mod lab;
@@ -12,6 +13,7 @@ mod node;
 mod plan;
 mod policy;
 mod status;
+mod topology;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +48,11 @@ enum Command {
     Node(node::Command),
     /// Say which policies decide, and which failed; exit code 1 if somebody should look.
     Status,
+    /// Say what on this node would keep pods from each other, each with the command that mends it; exit code 1 if
+    /// something is wrong.
+    Doctor(doctor::Arguments),
+    /// Draw this node and the way to its peers; inside a lab, the whole lab.
+    Topology(topology::Arguments),
     /// Install policies, swap them, and look at them.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -85,6 +92,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Explain(arguments) => explain::run(&state, &arguments),
         Command::Node(command) => node::run(&state, &command),
         Command::Status => status::run(&state),
+        Command::Doctor(arguments) => doctor::run(&state, arguments),
+        Command::Topology(arguments) => topology::run(&state, &arguments),
         Command::Policy(command) => policy::run(&state, command),
         Command::Lab(command) => lab::run(command),
         Command::Conform(arguments) => conform::run(root, arguments),
