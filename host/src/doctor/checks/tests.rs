@@ -197,8 +197,15 @@ fn a_firewall_that_sees_bridged_frames_is_told_twice() {
 
 #[test]
 fn tunnels_need_their_port_and_a_device_that_is_up() {
-    assert_eq!(only(|facts| facts.taken_ports.push(4789)).0, "tunnels");
-    assert_eq!(found(|facts| facts.taken_ports.push(4790)), []);
+    let port = |port| {
+        move |facts: &mut Facts| {
+            facts.taken_ports.push(port);
+            facts.survey.interfaces[2].up = false;
+        }
+    };
+    assert_eq!(only(port(4789)), ("tunnels", Verdict::Wrong, String::new()));
+    assert_eq!(only(port(4790)).2, "ip link set dev pwvxlan up");
+    assert_eq!(found(|facts| facts.taken_ports.push(4789)), []);
     let down = only(|facts| facts.survey.interfaces[2].up = false);
     assert_eq!(down, ("tunnels", Verdict::Wrong, "ip link set dev pwvxlan up".to_owned()));
     let obstacle = Obstacle { problem: "closed".to_owned(), remedy: Some("open".to_owned()) };

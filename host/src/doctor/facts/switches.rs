@@ -54,7 +54,7 @@ pub(in crate::doctor) fn filter_of(interface: &str) -> String {
     format!("net/ipv4/conf/{interface}/rp_filter")
 }
 
-/// UDP ports that belong to processes: the kernel's own sockets, such as a VXLAN's, have no inode.
+/// UDP ports that are in use, be it by the kernel itself.
 pub(super) fn taken_ports() -> Vec<u16> {
     let tables = ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"];
     let texts = tables.into_iter().filter_map(|table| std::fs::read_to_string(table).ok());
@@ -62,10 +62,8 @@ pub(super) fn taken_ports() -> Vec<u16> {
 }
 
 fn taken_port(line: &str) -> Option<u16> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let (_, port) = words.get(1)?.rsplit_once(':')?;
-    let inode = *words.get(9)?;
-    u16::from_str_radix(port, 16).ok().filter(|_| inode != "0")
+    let (_, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;
+    u16::from_str_radix(port, 16).ok()
 }
 
 #[cfg(test)]
@@ -73,12 +71,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_of_the_kernel_take_no_port() {
-        let line = |inode: &str| {
-            format!(
-                "  123: 00000000:12B5 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 {inode} 2 0 0"
-            )
-        };
-        assert_eq!((taken_port(&line("4711")), taken_port(&line("0"))), (Some(4789), None));
+    fn a_port_is_the_second_half_of_the_second_word() {
+        let line =
+            "  123: 00000000000000000000000000000000:12B5 00000000:0000 07 00000000:00000000 00:00000000";
+        assert_eq!((taken_port(line), taken_port("")), (Some(4789), None));
     }
 }

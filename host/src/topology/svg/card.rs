@@ -16,9 +16,11 @@ const GAP: u32 = 10;
 const MOST_PODS: usize = 12;
 const MOST_ROUTES: usize = 4;
 const MOST_POOLS: usize = 4;
-/// Characters that fit beside each other.
-const ROW: usize = 34;
-const LEAST_NAME: usize = 10;
+/// What a character takes at most, in tenths of a pixel: of plain words, bold ones, and of addresses.
+const PLAIN: usize = 79;
+const BOLD: usize = 92;
+const MONO: usize = 67;
+const LEAST_NAME: usize = 8;
 
 const INK: &str = "#1d2733";
 const FAINT: &str = "#5b6876";
@@ -94,7 +96,7 @@ impl Card {
         if self.height() > HEAD {
             canvas.rect((x, y + HEAD - 12), (WIDTH, 12), 0, self.colour, None);
         }
-        let room = if self.tag.is_empty() { 34 } else { 22 };
+        let room = fitting(WIDTH - 2 * PADDING - if self.tag.is_empty() { 0 } else { 70 }, "", BOLD);
         canvas.titled(&self.title, |canvas| {
             let middle = if self.subtitle.is_empty() { 29 } else { 20 };
             canvas.text(
@@ -112,7 +114,7 @@ impl Card {
 
 impl Ground {
     fn of(bridge: &Bridge) -> Self {
-        let shown = shown(bridge.pods.len(), MOST_PODS);
+        let shown = bridge.pods.len().min(MOST_PODS);
         Self {
             name: bridge.name.clone(),
             detail: bridge.addresses.join("  "),
@@ -139,9 +141,10 @@ impl Ground {
     fn draw(&self, canvas: &mut Canvas, x: u32, y: u32) {
         const INNER: u32 = WIDTH - 2 * PADDING;
         canvas.rect((x, y), (INNER, self.height()), 8, "#e9eff6", Some(EDGE));
-        let room = ROW.saturating_sub(self.detail.chars().count()).max(LEAST_NAME);
+        let detail = cut(&self.detail, 26);
+        let room = fitting(INNER - 30, &detail, BOLD);
         canvas.text((x + 10, y + 17), Face::Bold, INK, Anchor::Start, &cut(&self.name, room));
-        canvas.text((x + INNER - 10, y + 17), Face::Mono, FAINT, Anchor::End, &cut(&self.detail, ROW - 8));
+        canvas.text((x + INNER - 10, y + 17), Face::Mono, FAINT, Anchor::End, &detail);
         let mut below = y + BRIDGE_HEAD;
         for pod in &self.pods {
             draw_pod(canvas, pod, x + 6, below, INNER - 12);
@@ -157,7 +160,7 @@ impl Ground {
 fn draw_pod(canvas: &mut Canvas, pod: &Pod, x: u32, y: u32, width: u32) {
     let all = [vec![pod.name.clone()], pod.addresses.clone()].concat().join("\n").replace('\n', " ");
     let address = cut(pod.address(), 24);
-    let room = ROW.saturating_sub(address.chars().count() + 1).max(LEAST_NAME);
+    let room = fitting(width - 26, &address, PLAIN);
     canvas.titled(&all, |canvas| {
         canvas.rect((x, y), (width, POD), 6, "#ffffff", Some(EDGE));
         canvas.text((x + 8, y + 16), Face::Plain, INK, Anchor::Start, &cut(&pod.name, room));
@@ -165,16 +168,16 @@ fn draw_pod(canvas: &mut Canvas, pod: &Pod, x: u32, y: u32, width: u32) {
     });
 }
 
-/// How many of so many are shown: a line that counts takes the place of one.
-fn shown(number: usize, most: usize) -> usize {
-    if number > most { most } else { number }
-}
-
 fn limited(lines: &[String], most: usize, what: &str) -> Vec<String> {
-    let shown = shown(lines.len(), most);
+    let shown = lines.len().min(most);
     let more = lines.len() - shown;
     let count = (more > 0).then(|| format!("… and {more} more {what}"));
     lines[..shown].iter().cloned().chain(count).collect()
+}
+
+/// How many characters of a name fit into what an address leaves of a width.
+fn fitting(width: u32, address: &str, each: usize) -> usize {
+    ((10 * width as usize).saturating_sub(MONO * address.chars().count()) / each).max(LEAST_NAME)
 }
 
 /// The end of a name tells it from its neighbours more often than its middle.

@@ -84,7 +84,7 @@ fn draw_row(
     width: u32,
     (network, has_tunnels, has_spine): (&str, bool, bool),
 ) {
-    let left = if has_spine { MARGIN - SPINE } else { MARGIN };
+    let left = if has_spine { MARGIN - SPINE - 3 } else { MARGIN };
     let cards = top + head(has_tunnels);
     let xs = iter::successors(Some(MARGIN), |x| Some(x + card::WIDTH + GAP));
     let placed: Vec<(u32, &(Card, bool))> = xs.zip(row).collect();
@@ -95,7 +95,11 @@ fn draw_row(
     if has_tunnels {
         lane(canvas, &placed, top + BAR + LANE / 2, cards, width - MARGIN, has_spine);
     }
-    canvas.rect((left, top), (width - MARGIN - left, BAR), 6, NETWORK, None);
+    let right = match placed.last() {
+        Some((x, _)) if network.is_empty() => x + card::WIDTH,
+        _ => width - MARGIN,
+    };
+    canvas.rect((left, top), (right - left, BAR), 6, NETWORK, None);
     canvas.text((width / 2, top + 18), Face::Bold, "#ffffff", Anchor::Middle, network);
     for (x, (card, _)) in placed {
         card.draw(canvas, x, cards);

@@ -4,7 +4,7 @@
 use super::super::super::Error;
 use super::super::super::netfilter::{attribute, children, nested, number, text};
 use super::super::super::socket::Socket;
-use super::super::DroppingChain;
+use super::super::{DroppingChain, Place};
 use super::{
     Base, Effect, Errno, GENERIC_HEADER, HOOK_FORWARD, IpNet, NF_ACCEPT, NF_DROP, NFT_MSG_GETCHAIN,
     NFT_MSG_GETRULE, NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE, NFTA_CMP_DATA,
@@ -98,7 +98,12 @@ impl Chain {
     fn named(&self, what: &str, accepted: Vec<IpNet>) -> DroppingChain {
         let docker = Effect::Jump("DOCKER-USER".to_owned());
         let docker = self.rules.iter().any(|rule| rule.chain == self.base.chain && rule.effect == docker);
-        let place = self.base.place(docker);
+        let place = match self.base.table.as_str() {
+            "filter" if self.base.chain == "INPUT" && self.base.family != NFPROTO_INET => {
+                Place::Iptables { legacy: false, chain: "INPUT".to_owned() }
+            }
+            _ => self.base.place(docker),
+        };
         DroppingChain {
             name: format!("{what}{}", self.base.name()),
             families: self.base.families(),
