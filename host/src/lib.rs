@@ -19,6 +19,8 @@
 //! | [`state`] | where everything lies on disk | what it means |
 //! | `trial` | trying policies: written cases, the built-in battery, what a decision costs | CNI, netlink, what is installed |
 //! | [`install`] | what lies where on a node, and who put it there | what the files mean, the kernel |
+//! | `doctor` | what on a node keeps pods from each other, and the command that mends it | how podwire decides or wires |
+//! | `topology` | the node, or the lab, as a picture | why it is so |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
 //! | [`names`] | identities that are checked once, when they are made | |
 
@@ -30,6 +32,8 @@ pub mod cli;
 pub mod cni;
 #[cfg(feature = "cli")]
 pub mod conform;
+#[cfg(feature = "cli")]
+pub mod doctor;
 #[cfg(feature = "cli")]
 pub mod install;
 pub mod journal;
@@ -45,5 +49,7 @@ pub mod plan;
 pub mod policy;
 pub mod registry;
 pub mod state;
+#[cfg(feature = "cli")]
+pub mod topology;
 #[cfg(feature = "compiler")]
 pub mod trial;

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod conform;
+mod doctor;
 mod explain;
 mod install;
 mod journal;
@@ -13,6 +14,7 @@ mod node;
 mod plan;
 mod policy;
 mod status;
+mod topology;
 mod uninstall;
 
 use std::path::PathBuf;
@@ -53,6 +55,11 @@ enum Command {
     /// Say what the node's agent keeps true and what differs, which policies decide, and which failed; exit code 1
     /// if somebody should look.
     Status,
+    /// Say what on this node would keep pods from each other, each with the command that mends it; exit code 1 if
+    /// something is wrong.
+    Doctor(doctor::Arguments),
+    /// Draw this node and the way to its peers; inside a lab, the whole lab.
+    Topology(topology::Arguments),
     /// Install policies, swap them, and look at them.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -94,6 +101,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Uninstall(arguments) => uninstall::run(&state, arguments),
         Command::Node(command) => node::run(&state, &command),
         Command::Status => status::run(&state),
+        Command::Doctor(arguments) => doctor::run(&state, arguments),
+        Command::Topology(arguments) => topology::run(&state, &arguments),
         Command::Policy(command) => policy::run(&state, command),
         Command::Lab(command) => lab::run(command),
         Command::Conform(arguments) => conform::run(root, arguments),

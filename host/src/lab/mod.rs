@@ -11,7 +11,6 @@ mod events;
 pub mod holder;
 pub mod layout;
 pub(crate) mod namespaces;
-mod picture;
 mod ping;
 mod pods;
 mod settings;
@@ -25,6 +24,7 @@ use std::{fs, io};
 use anyhow::{Context as _, Result, bail};
 
 use crate::net::namespace::Namespace;
+use crate::topology::{Topology, text};
 use layout::{Lab, Node, Pod};
 
 pub use events::Event;
@@ -35,7 +35,7 @@ pub fn up(lab: Lab) -> Result<ExitCode> {
     let building = holder::start()?;
     holder::enter()?;
     let lab = build::build(lab)?;
-    println!("\n{}", picture::picture(&lab));
+    println!("\n{}", picture(&lab));
     println!("  podwire lab ping | exec pod1-1 -- ip address | add NAMESPACE/NAME | status | down");
     building.keep()?;
     Ok(ExitCode::SUCCESS)
@@ -45,7 +45,7 @@ pub fn up(lab: Lab) -> Result<ExitCode> {
 pub fn happen(event: Event) -> Result<ExitCode> {
     let mut lab = entered()?;
     events::happen(&mut lab, event)?;
-    println!("\n{}", picture::picture(&lab));
+    println!("\n{}", picture(&lab));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -101,7 +101,7 @@ pub fn delete(name: &str) -> Result<ExitCode> {
 /// Draws the lab, and asks each node whether it is as it should be.
 pub fn status() -> Result<ExitCode> {
     let lab = entered()?;
-    println!("{}", picture::picture(&lab));
+    println!("{}", picture(&lab));
     let mut well = true;
     let question: &[&str] = if lab.shape.agents.is_some() { &["status"] } else { &["node", "status"] };
     for node in lab.nodes.iter().filter(|node| !node.dead) {
@@ -122,6 +122,10 @@ pub fn down() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn picture(lab: &Lab) -> String {
+    text::render(&Topology::from(lab))
+}
+
 fn say(who: &str, what: &str) {
     println!("{who:<8} {what}");
 }
@@ -139,7 +143,7 @@ fn itself(node: &Node) -> Command {
 }
 
 /// A machine's state: what is /run/podwire, /var/lib/podwire and /etc/podwire on a machine of one's own.
-fn root(machine: &str) -> PathBuf {
+pub(crate) fn root(machine: &str) -> PathBuf {
     Path::new(holder::DIRECTORY).join(machine)
 }
 

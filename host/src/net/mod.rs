@@ -34,6 +34,8 @@ pub mod route;
 pub mod rules;
 pub mod shaping;
 pub mod socket;
+#[cfg(feature = "cli")]
+pub mod survey;
 mod sys;
 pub mod sysctl;
 #[cfg(test)]

@@ -52,6 +52,16 @@ enum Place {
 }
 
 impl Place {
+    fn accept_port(&self, port: u16) -> String {
+        match self {
+            Self::Iptables { legacy, chain } => {
+                let legacy = if *legacy { "-legacy" } else { "" };
+                format!("iptables{legacy} -I {chain} -p udp --dport {port} -j ACCEPT")
+            }
+            Self::Nftables(chain) => format!("nft insert rule {chain} udp dport {port} accept"),
+        }
+    }
+
     fn accept(&self, block: IpNet) -> String {
         let six = if block.addr().is_ipv6() { "6" } else { "" };
         match self {
@@ -67,14 +77,34 @@ impl Place {
 /// Whatever in this thread's network namespace would keep packets between the cluster's blocks from being
 /// forwarded; empty if nothing does.
 pub fn blocked_forwarding(cluster: &[IpNet]) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = switched_off(Families::of(cluster)).collect();
-    for chains in [nftables::dropping_chains(), legacy::dropping_chains()] {
+    switched_off(Families::of(cluster)).chain(dropped_forwarding(cluster)).collect()
+}
+
+/// The same, but for the switches of forwarding.
+pub fn dropped_forwarding(cluster: &[IpNet]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for chains in [nftables::dropping_chains(), nftables::refusals::forward(), legacy::dropping_chains()] {
         match chains {
             Ok(chains) => findings.extend(chains.iter().flat_map(|chain| dropped(chain, cluster))),
             Err(error) => findings.push(uninspected(&error)),
         }
     }
     findings
+}
+
+/// What keeps datagrams to that UDP port from the node itself.
+pub fn closed_port(port: u16) -> Vec<Finding> {
+    match nftables::refusals::input(port) {
+        Err(error) => vec![uninspected(&error)],
+        Ok(chains) => chains.iter().map(|chain| closed(chain, port)).collect(),
+    }
+}
+
+fn closed(chain: &DroppingChain, port: u16) -> Finding {
+    Finding {
+        problem: format!("{} drops what no rule accepts, datagrams to UDP port {port} among it", chain.name),
+        remedy: Some(chain.place.accept_port(port)),
+    }
 }
 
 fn switched_off(families: Families) -> impl Iterator<Item = Finding> {

@@ -2,6 +2,8 @@
 //!
 //! Message and attribute numbers are those of linux/netfilter/nf_tables.h.
 
+pub(super) mod refusals;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
