@@ -57,7 +57,7 @@ impl Work {
             return Ok(None);
         }
         self.answered = None;
-        let decided = self.asker.ask(question.0.clone(), question.1.clone())?;
+        let decided = self.asker.ask(&question.0, &question.1)?;
         self.answered = Some(question);
         Ok(Some(decided.into()))
     }

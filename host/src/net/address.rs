@@ -107,7 +107,7 @@ const IFA_LOCAL: u16 = 2;
 const IFA_PROTO: u16 = 11;
 
 /// Only what is asked for: see [`super::link`]. None for families other than IP.
-fn decode(body: &[u8]) -> Result<Option<Found>, DecodeError> {
+pub(super) fn decode(body: &[u8]) -> Result<Option<Found>, DecodeError> {
     let header = AddressHeader::parse(body)?;
     if !matches!(header.family, AddressFamily::Inet | AddressFamily::Inet6) {
         return Ok(None);

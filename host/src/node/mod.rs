@@ -69,7 +69,7 @@ pub fn decide(state: &State) -> Result<Decided, Error> {
     let request = membership.request(&settings, &[], uplinks)?;
     let mut asker = Asker::new(state)?;
     let active = asker.active(&settings.policy.unwrap_or_default())?;
-    asker.ask(active, request)
+    asker.ask(&active, &request)
 }
 
 /// Asks policies about the node. Keeps the code of the last one: the next question is mostly for it too.
@@ -91,13 +91,16 @@ impl Asker {
     }
 
     /// Asks one version of a policy, and checks the answer.
-    pub fn ask(&mut self, version: Installed, request: NodeRequest) -> Result<Decided, Error> {
+    pub fn ask(&mut self, version: &Installed, request: &NodeRequest) -> Result<Decided, Error> {
         let policy = version.to_string();
-        match self.load(&version)?.instantiate::<Empty>()?.node(&request)? {
+        match self.load(version)?.instantiate::<Empty>()?.node(request)? {
             Err(Refusal { message, .. }) => Err(Error::Refused { policy, message }),
-            Ok(plan) => match check::node(&request, plan) {
+            Ok(plan) => match check::node(request, plan) {
                 Err(violation) => Err(Error::Broken { policy, violation }),
-                Ok(plan) => Ok(Decided { node: request.node, role: request.role, plan, policy: version }),
+                Ok(plan) => {
+                    let (node, role, policy) = (request.node.clone(), request.role, version.clone());
+                    Ok(Decided { node, role, plan, policy })
+                }
             },
         }
     }

@@ -186,7 +186,8 @@ mod tests {
                 } => {}
             }
         });
-        assert!(board.is_heard());
+        assert!(matches!(*standing.borrow(), Standing::Lost { .. }));
+        assert_eq!(reader.borrow().as_ref(), Some(&membership(&["b"])));
     }
 
     #[test]

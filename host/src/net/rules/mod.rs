@@ -39,6 +39,7 @@ pub use inspect::inspect;
 pub use loopback::serve_loopback;
 pub(super) use node::{Marks, marks};
 pub use node::{is_masquerading, masquerade};
+pub(super) use table::{Event, event};
 
 use masquerade::Exempt;
 use table::{Definition, Element, Family, Hook};

@@ -21,7 +21,9 @@ const NFT_MSG_GETCHAIN: u8 = 4;
 const NFT_MSG_DELCHAIN: u8 = 5;
 const NFT_MSG_NEWRULE: u8 = 6;
 const NFT_MSG_GETRULE: u8 = 7;
+const NFT_MSG_DELRULE: u8 = 8;
 const NFT_MSG_NEWSET: u8 = 9;
+const NFT_MSG_DELSET: u8 = 11;
 const NFT_MSG_NEWSETELEM: u8 = 12;
 const NFT_MSG_GETSETELEM: u8 = 13;
 const NFT_MSG_DELSETELEM: u8 = 14;
@@ -316,4 +318,43 @@ pub(super) fn found_rule(attributes: &[u8]) -> Option<FoundRule> {
     let chain = text(attributes, NFTA_RULE_CHAIN).filter(|_| ours)?;
     let user_data = attribute(attributes, NFTA_RULE_USERDATA).unwrap_or_default().to_vec();
     Some(FoundRule { chain, user_data })
+}
+
+/// Something that the kernel says has happened to podwire's tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::net) enum Event {
+    /// A table with all that is in it, or a set.
+    TableOrSetRemoved,
+    ChainAdded {
+        chain: String,
+    },
+    ChainRemoved {
+        chain: String,
+    },
+    RuleAdded {
+        chain: String,
+        user_data: Vec<u8>,
+    },
+    RuleRemoved {
+        chain: String,
+    },
+}
+
+/// None for what happens to others' tables, and for what does not matter. `kind` is the whole message's.
+pub(in crate::net) fn event(kind: u16, attributes: &[u8]) -> Option<Event> {
+    let [subsystem, kind] = kind.to_be_bytes();
+    // The first attribute of each names the table.
+    if subsystem != NFTABLES || text(attributes, NFTA_TABLE_NAME).as_deref() != Some(TABLE) {
+        return None;
+    }
+    match kind {
+        NFT_MSG_DELTABLE | NFT_MSG_DELSET => Some(Event::TableOrSetRemoved),
+        NFT_MSG_NEWCHAIN => found_chain(attributes).map(|chain| Event::ChainAdded { chain }),
+        NFT_MSG_DELCHAIN => found_chain(attributes).map(|chain| Event::ChainRemoved { chain }),
+        NFT_MSG_DELRULE => found_rule(attributes).map(|rule| Event::RuleRemoved { chain: rule.chain }),
+        NFT_MSG_NEWRULE => {
+            found_rule(attributes).map(|FoundRule { chain, user_data }| Event::RuleAdded { chain, user_data })
+        }
+        _ => None,
+    }
 }

@@ -13,6 +13,7 @@ mod overlay;
 mod rules;
 mod script;
 mod shaping;
+mod watch;
 mod wiring;
 
 use std::io::{ErrorKind, Write};

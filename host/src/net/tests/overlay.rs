@@ -1,7 +1,7 @@
 //! Tunnels, the node's masquerade, what a difference of plans takes, and uplinks.
 
+use super::super::Error;
 use super::super::node::{advance, apply, apply_undisputed, inspect, remove, uplinks};
-use super::super::{Error, wire};
 use super::node::{
     applied, both, differences, node_plan, peers, routes_of_the_node, silence_during, to, uplink,
 };
@@ -9,20 +9,20 @@ use super::*;
 use crate::plan::marks::GROUP;
 use crate::plan::{NextHop, NodePlan, NodeRoute, Vxlan};
 
-fn vxlan(local: &str) -> Option<Vxlan> {
+pub(super) fn vxlan(local: &str) -> Option<Vxlan> {
     let local = local.parse().expect("valid");
     Some(Vxlan { name: name("pwvx"), id: 7, port: 4789, local, mtu: 1450 })
 }
 
-fn tunnel(destination: &str, peer: &str) -> NodeRoute {
+pub(super) fn tunnel(destination: &str, peer: &str) -> NodeRoute {
     NodeRoute { next_hop: NextHop::Tunnel(peer.parse().expect("valid")), ..to(destination, "blackhole") }
 }
 
-fn overlay(routes: &[NodeRoute]) -> NodePlan {
+pub(super) fn overlay(routes: &[NodeRoute]) -> NodePlan {
     NodePlan { vxlan: vxlan("192.168.1.11"), ..node_plan(routes) }
 }
 
-fn tunnels() -> [NodeRoute; 3] {
+pub(super) fn tunnels() -> [NodeRoute; 3] {
     [
         tunnel("10.244.2.0/24", "192.168.2.12"),
         tunnel("fd00:244:2::/64", "192.168.2.12"),
