@@ -13,12 +13,13 @@
 #   make languages       the example policy in JavaScript, Python and C: build each, and compare what they decide;
 #                        needs root
 #   make lint            formatting, clippy, shellcheck
+#   make image DIR=…     podwire's container image, from what it puts into DIR
 
 export CARGO_TARGET_DIR := $(CURDIR)/target
 # Where ip and nft are, which a root that came by `su` does not always look into.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: build plugin lab test bench cost guests languages lint
+.PHONY: build plugin lab test bench cost guests languages lint image
 
 build:
 	scripts/setup build
@@ -66,3 +67,7 @@ lint:
 	cargo clippy --workspace --all-targets --features podwire-tests/plugin-build,podwire-tests/languages -- --deny warnings
 	cargo clippy --workspace --no-default-features --all-targets -- --deny warnings
 	if command -v shellcheck; then scripts/shellcheck; fi
+
+image:
+	@test -n "$(DIR)" || { echo "name the folder: make image DIR=target/image" >&2; exit 2; }
+	scripts/image "$(DIR)" $(TAG)

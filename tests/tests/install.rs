@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use podwire_tests::command::{Podwire, write_file, write_program};
+use podwire_tests::command::{Podwire, Printed, write_file};
 use podwire_tests::kernel::{self, Snapshot};
 use podwire_tests::network::V4;
 use podwire_tests::plugin::REFERENCE_PLUGINS;
@@ -43,8 +43,16 @@ impl Ground {
     /// Has another plugin to install, which does this before it answers.
     fn offer(&self, version: &str, before: &str) {
         let answer = json!({ "cniVersion": "1.1.0", "supportedVersions": ["0.1.0", "1.1.0"] });
-        let text = format!("#!/bin/sh\n# {version}\n{before}\necho '{answer}'\n");
-        write_program(self.path("new/podwire-cni").as_str(), &text);
+        self.offer_program(format!("#!/bin/sh\n# {version}\n{before}\necho '{answer}'\n").as_bytes());
+    }
+
+    /// By another process: a program cannot be run as long as one that this process starts has it open for writing.
+    fn offer_program(&self, program: &[u8]) {
+        write_file(self.folder.join("new/program"), program);
+        kernel::run(
+            "install",
+            &format!("--mode=755 {} {}", self.path("new/program"), self.path("new/podwire-cni")),
+        );
     }
 
     fn path(&self, path: &str) -> String {
@@ -60,7 +68,7 @@ impl Ground {
         [verb.to_owned()].into_iter().chain(plugin).chain(places).chain(more).collect()
     }
 
-    fn run(&self, verb: &str, more: &[&str]) -> podwire_tests::command::Printed {
+    fn run(&self, verb: &str, more: &[&str]) -> Printed {
         let words = self.words(verb, more);
         self.podwire.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
@@ -245,12 +253,7 @@ fn calls_never_find_half_a_plugin() {
     // anybody from writing to while it runs.
     let ground = Ground::in_folder("/run/install".into());
     let program = fs::read(Path::new(REFERENCE_PLUGINS).join("loopback")).expect("scripts/setup installs it");
-    let offer = |version: u8| {
-        let path = ground.path("new/podwire-cni");
-        fs::remove_file(&path).expect("the file is the test's own");
-        write_file(&path, [program.as_slice(), &[version]].concat());
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the file is the test's own");
-    };
+    let offer = |version: u8| ground.offer_program(&[program.as_slice(), &[version]].concat());
     offer(0);
     ground.install();
     let is_over = AtomicBool::new(false);

@@ -4,7 +4,7 @@
 //! Owns what lies where on a node and who put it there. Does not know what a network configuration or a setting means
 //! beyond the words that it looks for, and leaves the kernel alone: `podwire node` and the agent see to that.
 //!
-//! What is put somewhere is on record before it is there ([`receipt`]), so that a kill at any moment leaves a node on
+//! What is put somewhere is on record before it is there (`receipt.rs`), so that a kill at any moment leaves a node on
 //! which either command can be called again, and nothing is ever taken for podwire's that somebody else wrote.
 
 mod conflist;
