@@ -44,7 +44,8 @@ enum Command {
     /// Make this node's bridges and its routes to other nodes' pods.
     #[command(subcommand)]
     Node(node::Command),
-    /// Say which policies decide, and which failed; exit code 1 if somebody should look.
+    /// Say what the node's agent keeps true and what differs, which policies decide, and which failed; exit code 1
+    /// if somebody should look.
     Status,
     /// Install policies, swap them, and look at them.
     #[command(subcommand)]
@@ -89,6 +90,11 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Lab(command) => lab::run(command),
         Command::Conform(arguments) => conform::run(root, arguments),
     }
+}
+
+/// Such as `1 route` and `2 routes`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

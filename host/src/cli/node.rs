@@ -5,15 +5,19 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::count;
 use crate::net;
 use crate::net::node::Report;
-use crate::net::sysctl::Families;
 use crate::node::{self, Decided};
-use crate::plan::{Node, script};
+use crate::plan::{Node, NodePlan, script};
 use crate::state::State;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// Keep the node as the policy decides, while members come and go and others change the kernel, until somebody
+    /// ends it: then everything stays as it is. What it reads stands in agent.json.
+    #[cfg(feature = "agent")]
+    Run,
     /// Make what the policy decides for this node, and take away what it no longer wants. What is as it
     /// should be is not touched.
     Up,
@@ -27,44 +31,70 @@ pub(super) enum Command {
 
 pub(super) fn run(state: &State, command: &Command) -> Result<ExitCode> {
     match command {
+        #[cfg(feature = "agent")]
+        Command::Run => Ok(crate::agent::run(state).map(|()| ExitCode::SUCCESS)?),
         Command::Up => {
-            let Decided { node, plan } = node::decide(state)?;
-            print_outcome(&net::node::apply(&plan, families(&node))?);
-            Ok(ExitCode::SUCCESS)
+            nobody_else_keeps(state)?;
+            let Decided { node, plan, .. } = node::decide(state)?;
+            Ok(print_outcome(&net::node::apply_undisputed(&plan, &node.cluster)?))
         }
         Command::Plan => {
-            let Decided { node, plan } = node::decide(state)?;
+            let (node, plan) = decided(state)?;
             print!("{}", script::node(&plan, &node.cluster));
             Ok(ExitCode::SUCCESS)
         }
         Command::Down => {
-            print_outcome(&net::node::remove()?);
-            Ok(ExitCode::SUCCESS)
+            nobody_else_keeps(state)?;
+            Ok(print_outcome(&net::node::remove()?))
         }
         Command::Status => status(state),
     }
 }
 
-/// Packets are forwarded for the families of the cluster's pods.
-fn families(node: &Node) -> Families {
-    Families::of(&node.cluster)
+/// What an agent would put right again at once is not worth doing.
+fn nobody_else_keeps(state: &State) -> Result<()> {
+    #[cfg(feature = "agent")]
+    if let Some(process) = crate::agent::running(state) {
+        anyhow::bail!(
+            "process {process}, `podwire node run`, keeps this node: change what it reads, or end it first; \
+             `podwire status` says what it does"
+        );
+    }
+    let _ = state;
+    Ok(())
 }
 
-fn print_outcome(outcome: &net::node::Outcome) {
+/// What shall be true on the node: what its agent keeps true, if there is one, for that may know more than files say.
+fn decided(state: &State) -> Result<(Node, NodePlan)> {
+    #[cfg(feature = "agent")]
+    if crate::agent::running(state).is_some()
+        && let Some(kept) = crate::agent::record::Kept::read(state)
+    {
+        return Ok((kept.node, kept.plan));
+    }
+    let Decided { node, plan, .. } = node::decide(state)?;
+    Ok((node, plan))
+}
+
+fn print_outcome(outcome: &net::node::Outcome) -> ExitCode {
     for change in &outcome.changes {
         println!("{change}");
     }
     for kept in &outcome.kept {
         println!("in use, and kept: {}, {}", kept.what, kept.found);
     }
-    if outcome.changes.is_empty() {
+    if outcome.changes.is_empty() && outcome.failed.is_empty() {
         println!("nothing to change");
     }
+    for failed in &outcome.failed {
+        eprintln!("podwire: {failed}");
+    }
+    if outcome.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn status(state: &State) -> Result<ExitCode> {
-    let Decided { node, plan } = node::decide(state)?;
-    let Report { differences, conflicts } = net::node::inspect(&plan, families(&node))?;
+    let (node, plan) = decided(state)?;
+    let Report { differences, conflicts } = net::node::inspect(&plan, &node.cluster)?;
     let findings = net::firewall::blocked_forwarding(&node.cluster);
     for difference in &differences {
         println!("differs: {difference}");
@@ -82,8 +112,4 @@ fn status(state: &State) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -1,5 +1,8 @@
 //! `podwire status`.
 
+#[cfg(feature = "agent")]
+mod agent;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -9,9 +12,19 @@ use crate::node::config::Settings;
 use crate::registry::{Registry, Standing};
 use crate::state::State;
 
-/// Says what decides on this node. Exit code 1 if a version was taken out of use because it failed and nobody has
+/// Says what is true on this node, and what decides. Exit code 1 if somebody should look: if the agent does not run,
+/// or not all is as it shall be; if a version of a policy was taken out of use because it failed and nobody has
 /// activated anything since, or if one fails that there is no alternative to.
 pub(super) fn run(state: &State) -> Result<ExitCode> {
+    #[cfg(feature = "agent")]
+    let is_kept = agent::say(state)?;
+    #[cfg(not(feature = "agent"))]
+    let is_kept = true;
+    let decides = policies(state)?;
+    Ok(if is_kept && decides { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn policies(state: &State) -> Result<bool> {
     let registry = Registry::open(state);
     let most = Settings::read(&state.node_config())?.policy_faults();
     let mut is_well = true;
@@ -33,5 +46,5 @@ pub(super) fn run(state: &State) -> Result<ExitCode> {
         };
         is_well &= !fell_back && !fails(&standing)?;
     }
-    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(is_well)
 }

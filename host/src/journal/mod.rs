@@ -22,6 +22,8 @@ mod reader;
 mod recorder;
 #[cfg(feature = "cli")]
 mod replay;
+#[cfg(feature = "agent")]
+mod tail;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -42,6 +44,8 @@ pub use reader::Reading;
 pub use recorder::{Fact, Facts, Recorder};
 #[cfg(feature = "cli")]
 pub use replay::{Again, Decided, replay};
+#[cfg(feature = "agent")]
+pub use tail::Tail;
 pub use time::Time;
 pub use writer::Appender;
 

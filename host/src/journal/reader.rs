@@ -53,7 +53,7 @@ impl Journal {
 }
 
 impl Reading {
-    fn take(&mut self, path: &Path, bytes: &[u8]) {
+    pub(super) fn take(&mut self, path: &Path, bytes: &[u8]) {
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let place = || format!("{}, line {}", path.display(), number + 1);
             match entry(line) {

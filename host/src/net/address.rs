@@ -95,6 +95,11 @@ pub fn of(socket: &mut Socket, index: u32) -> Result<Vec<Found>, Error> {
     socket.dump(&RouteNetlinkMessage::GetAddress(message), "addresses", decode)
 }
 
+/// Those of all interfaces.
+pub fn all(socket: &mut Socket) -> Result<Vec<Found>, Error> {
+    socket.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()), "addresses", decode)
+}
+
 /// The length of struct ifaddrmsg.
 const ADDRESS_HEADER: usize = 8;
 const IFA_ADDRESS: u16 = 1;

@@ -156,6 +156,35 @@ pub enum Error {
         /// The other route, in words.
         found: String,
     },
+    /// The name of the VXLAN device belongs to something else.
+    #[error(
+        "{name} is a {kind} that podwire did not make; remove it (`ip link delete {name}`), or let the policy name the \
+         VXLAN device otherwise"
+    )]
+    VxlanTaken {
+        /// The plan's name for the device.
+        name: InterfaceName,
+        /// The kernel's name for what it is.
+        kind: String,
+    },
+    /// Frames for one would go to the other.
+    #[error(
+        "the nodes {0} and {1} would have tunnels with the same hardware address, so that there is none to {1}: give \
+         one of them another address"
+    )]
+    TunnelsAlike(IpAddr, IpAddr),
+    /// The next hop would be another peer's.
+    #[error(
+        "no tunnel can lead to {0}: every address of that block is the next hop of another peer's; give one of them \
+         another block"
+    )]
+    NoTunnelAddress(IpNet),
+    /// A route leads through a tunnel, but there is none.
+    #[error("route {0} leads through a tunnel, but the plan has no VXLAN device; let the policy name one")]
+    NoVxlan(IpNet),
+    /// Something is to be said of the VXLAN device, but there is none.
+    #[error("there is no VXLAN device: the plan names none")]
+    NoVxlanDevice,
     /// Something failed, and undoing what was done before failed too.
     #[error("{error}; and undoing it failed, so that {interface} is left: {left}")]
     NotUndone {

@@ -3,10 +3,12 @@
 //! Requests are typed; of an answer only the attributes that podwire compares are decoded, because a
 //! decoder of all of them stops at the first that a newer kernel writes in another way.
 
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{
-    DecodeError, NLM_F_CREATE, NLM_F_EXCL, NlaBuffer, NlasIterator, parse_i32, parse_string, parse_u32,
+    DecodeError, NLM_F_CREATE, NLM_F_EXCL, NlaBuffer, NlasIterator, parse_i32, parse_ip, parse_string,
+    parse_u16_be, parse_u32,
 };
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask,
@@ -160,6 +162,23 @@ pub struct Link {
     pub isolated: bool,
     /// Whether it is a bridge that filters by VLAN.
     pub vlan_filtering: bool,
+    /// Whether it leads to the node itself.
+    pub loopback: bool,
+    /// What a VXLAN device does with frames.
+    pub vxlan: Option<Tunnel>,
+}
+
+/// The settings of a VXLAN device that cannot be changed once it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunnel {
+    /// The VXLAN network identifier.
+    pub id: u32,
+    /// The UDP port.
+    pub port: u16,
+    /// The node's end.
+    pub local: Option<IpAddr>,
+    /// Whether it learns from frames where others are.
+    pub learning: bool,
 }
 
 impl Link {
@@ -171,6 +190,11 @@ impl Link {
     /// Whether it is a veth.
     pub fn is_veth(&self) -> bool {
         self.kind.as_deref() == Some("veth")
+    }
+
+    /// Whether it is a VXLAN device.
+    pub fn is_vxlan(&self) -> bool {
+        self.kind.as_deref() == Some("vxlan")
     }
 
     /// Whether podwire made it, or had it handed over.
@@ -188,12 +212,13 @@ impl Link {
         Interface { index: self.index, name: &self.name }
     }
 
-    fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         let header = LinkHeader::parse(body)?;
         let is = |flag| header.flags.contains(flag);
         let (up, promiscuous) = (is(LinkFlags::Up), is(LinkFlags::Promisc));
         let running = is(LinkFlags::Running);
         let mut link = Self { index: header.index, up, running, promiscuous, ..Self::default() };
+        link.loopback = is(LinkFlags::Loopback);
         for attribute in NlasIterator::new(&body[LINK_HEADER..]) {
             link.take(&attribute?)?;
         }
@@ -220,6 +245,11 @@ impl Link {
 
     fn take_info(&mut self, info: &[u8]) -> Result<(), DecodeError> {
         self.kind = attribute(info, IFLA_INFO_KIND)?.map(|kind| parse_string(kind.value())).transpose()?;
+        if self.is_vxlan()
+            && let Some(data) = attribute(info, IFLA_INFO_DATA)?
+        {
+            self.vxlan = Some(Tunnel::decode(data.value())?);
+        }
         if self.is_bridge()
             && let Some(data) = attribute(info, IFLA_INFO_DATA)?
         {
@@ -236,6 +266,24 @@ impl Link {
             (self.hairpin, self.isolated) = (is_on(IFLA_BRPORT_MODE)?, is_on(IFLA_BRPORT_ISOLATED)?);
         }
         Ok(())
+    }
+}
+
+impl Tunnel {
+    fn decode(data: &[u8]) -> Result<Self, DecodeError> {
+        let mut tunnel = Self { id: 0, port: 0, local: None, learning: false };
+        for attribute in NlasIterator::new(data) {
+            let attribute = attribute?;
+            let value = attribute.value();
+            match attribute.kind() {
+                IFLA_VXLAN_ID => tunnel.id = parse_u32(value)?,
+                IFLA_VXLAN_PORT => tunnel.port = parse_u16_be(value)?,
+                IFLA_VXLAN_LOCAL | IFLA_VXLAN_LOCAL6 => tunnel.local = Some(parse_ip(value)?),
+                IFLA_VXLAN_LEARNING => tunnel.learning = value != [0],
+                _ => (),
+            }
+        }
+        Ok(tunnel)
     }
 }
 
@@ -272,6 +320,11 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_VXLAN_ID: u16 = 1;
+const IFLA_VXLAN_LOCAL: u16 = 4;
+const IFLA_VXLAN_LEARNING: u16 = 7;
+const IFLA_VXLAN_PORT: u16 = 15;
+const IFLA_VXLAN_LOCAL6: u16 = 17;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const AF_INET6: u16 = 10;
@@ -314,6 +367,18 @@ pub fn bridges(socket: &mut Socket) -> Result<Vec<Link>, Error> {
     let kind = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]);
     let decode = |body: &[u8]| Ok(Some(Link::decode(body)?).filter(Link::is_bridge));
     socket.dump(&question(vec![kind, without_statistics()]), "bridges", decode)
+}
+
+/// All VXLAN devices.
+pub fn vxlans(socket: &mut Socket) -> Result<Vec<Link>, Error> {
+    let kind = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vxlan)]);
+    let decode = |body: &[u8]| Ok(Some(Link::decode(body)?).filter(Link::is_vxlan));
+    socket.dump(&question(vec![kind, without_statistics()]), "VXLAN devices", decode)
+}
+
+/// All of them.
+pub fn all(socket: &mut Socket) -> Result<Vec<Link>, Error> {
+    socket.dump(&question(vec![without_statistics()]), "links", |body| Link::decode(body).map(Some))
 }
 
 /// All that podwire made.

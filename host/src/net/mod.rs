@@ -38,9 +38,12 @@ mod sys;
 pub mod sysctl;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tunnel;
 mod unattended;
 mod unwiring;
 mod vlan;
+mod vxlan;
+pub mod watch;
 mod wiring;
 
 pub use error::{Error, Refused};

@@ -144,36 +144,79 @@ impl Settings {
     pub fn node(&self, pools: Option<&[IpNet]>, cluster: Option<&[IpNet]>) -> Result<Node, Error> {
         let pools = pools.map(<[_]>::to_vec).or_else(|| self.pools.clone());
         let cluster = cluster.map(<[_]>::to_vec).or_else(|| self.cluster.clone());
-        let fallback = |block: &str| vec![block.parse().expect("a block")];
         let node = Node {
-            name: self.name.clone().unwrap_or_else(host_name),
+            name: self.name(),
             addresses: self.addresses.clone(),
             cluster: match (cluster, &pools) {
                 (Some(cluster), _) => cluster,
                 (None, Some(pools)) => pools.clone(),
-                (None, None) => fallback(DEFAULT_CLUSTER),
+                (None, None) => vec![default_cluster()],
             },
-            pools: pools.unwrap_or_else(|| fallback(DEFAULT_POOL)),
+            pools: pools.unwrap_or_else(|| vec![default_pool()]),
         };
-        let inside = |pool: &&IpNet| node.cluster.iter().any(|block| block.contains(*pool));
-        match node.pools.iter().find(|pool| !inside(pool)) {
-            Some(pool) => Err(Error::PoolOutside { pool: *pool, cluster: node.cluster }),
-            None => Ok(node),
+        inside_cluster(&node).map(|()| node)
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> String {
+        self.name.clone().unwrap_or_else(host_name)
+    }
+
+    /// The blocks of all pods, where the node has these pools: those that are named here, else those that somebody
+    /// else `knows`, else the customary ones if nobody chose others, else the pools.
+    pub(super) fn cluster_of(&self, pools: &[IpNet], known: &[IpNet]) -> Vec<IpNet> {
+        let customary = default_cluster();
+        match &self.cluster {
+            Some(cluster) => cluster.clone(),
+            None if !known.is_empty() => known.to_vec(),
+            None if self.pools.is_none() && pools.iter().all(|pool| customary.contains(pool)) => {
+                vec![customary]
+            }
+            None => pools.to_vec(),
         }
     }
 }
 
-/// Reads `peers.json`; a missing file names none, and the node itself is left out.
-pub fn read_peers(path: &Path, this: &str) -> Result<Vec<Peer>, Error> {
+/// The pods of this node must be pods of the cluster.
+pub(super) fn inside_cluster(node: &Node) -> Result<(), Error> {
+    let inside = |pool: &&IpNet| node.cluster.iter().any(|block| block.contains(*pool));
+    match node.pools.iter().find(|pool| !inside(pool)) {
+        Some(pool) => Err(Error::PoolOutside { pool: *pool, cluster: node.cluster.clone() }),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn default_pool() -> IpNet {
+    DEFAULT_POOL.parse().expect("a block")
+}
+
+fn default_cluster() -> IpNet {
+    DEFAULT_CLUSTER.parse().expect("a block")
+}
+
+/// What `agent.json` says that concerns everybody who asks the policy about the node.
+#[derive(Default, Deserialize)]
+struct Duty {
+    #[serde(default)]
+    role: Role,
+}
+
+/// What the machine does for the cluster, as `agent.json` has it; a missing file says nothing.
+pub fn read_role(path: &Path) -> Result<Role, Error> {
+    Ok(read::<Duty>(path)?.unwrap_or_default().role)
+}
+
+/// Reads `peers.json`, which may name the node itself; a missing file names none.
+pub fn read_peers(path: &Path) -> Result<Vec<Peer>, Error> {
     let Some(Peers { peers }) = read(path)? else { return Ok(Vec::new()) };
     for (i, peer) in peers.iter().enumerate() {
         blocks(path, &format!("peers[{i}].pools"), &peer.pools)?;
     }
-    let others = peers.into_iter().filter(|peer| peer.name != this);
-    Ok(others.map(|p| Peer { name: p.name, role: p.role, addresses: p.addresses, pools: p.pools }).collect())
+    let peer = |p: PeerEntry| Peer { name: p.name, role: p.role, addresses: p.addresses, pools: p.pools };
+    Ok(peers.into_iter().map(peer).collect())
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -272,12 +315,5 @@ mod tests {
         assert_eq!(cluster(pools, None).expect("sound"), [net("10.244.1.0/24"), ranges[0]]);
         assert_eq!(cluster("{}", None).expect("sound"), ranges);
         assert!(cluster(both, Some(&[net("10.244.0.0/16")])).is_err());
-    }
-
-    #[test]
-    fn one_file_of_peers_serves_every_node() {
-        let file = file(r#"{"peers": [{"name": "n1"}, {"name": "n2", "pools": ["10.1.2.0/24"]}]}"#);
-        let peers = read_peers(file.path(), "n1").expect("well-formed");
-        assert_eq!(peers.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["n2"]);
     }
 }

@@ -1,14 +1,19 @@
 //! What is true per node: its settings, its bridges and its routes to the peers' pods.
 
 pub mod config;
+mod membership;
 
 use crate::leases::Empty;
+use crate::names::PolicyName;
+use crate::net;
 use crate::plan::check::{self, Violation};
 use crate::plan::{Node, NodePlan, NodeRequest, Refusal, Role};
-use crate::policy::{self, Engine};
-use crate::registry::{self, Registry};
+use crate::policy::{self, Engine, Policy};
+use crate::registry::{self, Installed, Registry};
 use crate::state::State;
 use config::Settings;
+
+pub use membership::{Membership, Own};
 
 /// Why it cannot be said what shall be true on the node.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,9 @@ pub enum Error {
         /// Its words.
         message: String,
     },
+    /// The kernel does not tell the node's interfaces.
+    #[error(transparent)]
+    Kernel(#[from] net::Error),
     /// The policy's plan must not become true.
     #[error("the plan of policy {policy} breaks a rule: {violation}")]
     Broken {
@@ -44,27 +52,62 @@ pub enum Error {
 pub struct Decided {
     /// As it is configured.
     pub node: Node,
+    /// What it does for the cluster.
+    pub role: Role,
     /// What its policy decided, and the checks let pass.
     pub plan: NodePlan,
+    /// The policy.
+    pub policy: Installed,
 }
 
-/// Asks the policy what shall be true on this node, and checks it.
+/// Asks the policy what shall be true on this node, with the peers that files name, and checks it.
 pub fn decide(state: &State) -> Result<Decided, Error> {
     let settings = Settings::read(&state.node_config())?;
-    let node = settings.node(None, None)?;
-    let peers = config::read_peers(&state.peers(), &node.name)?;
-    let config = settings.policy_config().to_owned();
-    let request = NodeRequest { node, role: Role::Host, uplinks: Vec::new(), peers, config };
+    let role = config::read_role(&state.agent_config())?;
+    let membership = Membership::read(state, &settings, role)?;
+    let uplinks = net::node::uplinks(&membership.own.addresses)?;
+    let request = membership.request(&settings, &[], uplinks)?;
+    let mut asker = Asker::new(state)?;
+    let active = asker.active(&settings.policy.unwrap_or_default())?;
+    asker.ask(active, request)
+}
 
-    let registry = Registry::open(state);
-    let installed = registry.active(&settings.policy.clone().unwrap_or_default())?;
-    let mut instance = registry.load(&Engine::new()?, &installed)?.instantiate::<Empty>()?;
-    let policy = installed.to_string();
-    match instance.node(&request)? {
-        Err(Refusal { message, .. }) => Err(Error::Refused { policy, message }),
-        Ok(plan) => match check::node(&request, plan) {
-            Err(violation) => Err(Error::Broken { policy, violation }),
-            Ok(plan) => Ok(Decided { node: request.node, plan }),
-        },
+/// Asks policies about the node. Keeps the code of the last one: the next question is mostly for it too.
+pub struct Asker {
+    registry: Registry,
+    engine: Engine,
+    loaded: Option<(Installed, Policy)>,
+}
+
+impl Asker {
+    /// With the policies below that state directory.
+    pub fn new(state: &State) -> Result<Self, Error> {
+        Ok(Self { registry: Registry::open(state), engine: Engine::new()?, loaded: None })
+    }
+
+    /// What decides now where that name is asked for.
+    pub fn active(&self, name: &PolicyName) -> Result<Installed, Error> {
+        Ok(self.registry.active(name)?)
+    }
+
+    /// Asks one version of a policy, and checks the answer.
+    pub fn ask(&mut self, version: Installed, request: NodeRequest) -> Result<Decided, Error> {
+        let policy = version.to_string();
+        match self.load(&version)?.instantiate::<Empty>()?.node(&request)? {
+            Err(Refusal { message, .. }) => Err(Error::Refused { policy, message }),
+            Ok(plan) => match check::node(&request, plan) {
+                Err(violation) => Err(Error::Broken { policy, violation }),
+                Ok(plan) => Ok(Decided { node: request.node, role: request.role, plan, policy: version }),
+            },
+        }
+    }
+
+    fn load(&mut self, version: &Installed) -> Result<&Policy, Error> {
+        let kept = self.loaded.take().filter(|(loaded, _)| loaded == version);
+        let loaded = match kept {
+            Some(kept) => kept,
+            None => (version.clone(), self.registry.load(&self.engine, version)?),
+        };
+        Ok(&self.loaded.insert(loaded).1)
     }
 }

@@ -411,7 +411,7 @@ pub struct NodePlan<Name = InterfaceName> {
     /// The node's bridges.
     pub bridges: Vec<Bridge<Name>>,
     /// The node's end of tunnels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     pub vxlan: Option<Vxlan<Name>>,
     /// The node's routes to pods elsewhere.
     pub routes: Vec<NodeRoute>,

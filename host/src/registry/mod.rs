@@ -90,6 +90,12 @@ impl Registry {
         Self { policies: state.policies_dir(), journal: Journal::open(state) }
     }
 
+    /// The folder whose files change when a name stands for another version.
+    #[cfg(feature = "agent")]
+    pub fn names_dir(&self) -> PathBuf {
+        self.policies.join(NAMES)
+    }
+
     /// What decides where no network has a version of its own: what is activated, else what is built in.
     pub fn active(&self, name: &PolicyName) -> Result<Installed, Error> {
         let standing = self.standing(name)?;

@@ -65,6 +65,21 @@ impl State {
         self.run.join("leases")
     }
 
+    /// Held by the agent while it runs.
+    pub fn agent_lock(&self) -> PathBuf {
+        self.run.join("agent.lock")
+    }
+
+    /// What the agent says of itself.
+    pub fn agent_record(&self) -> PathBuf {
+        self.run.join("agent.json")
+    }
+
+    /// What the agent keeps true.
+    pub fn agent_plan(&self) -> PathBuf {
+        self.run.join("agent-plan.json")
+    }
+
     /// Installed policies, a directory for each digest.
     pub fn policies_dir(&self) -> PathBuf {
         self.lib.join("policies")
@@ -78,6 +93,11 @@ impl State {
     /// The other nodes, if the operator named them.
     pub fn peers(&self) -> PathBuf {
         self.etc.join("peers.json")
+    }
+
+    /// The agent's settings, if the operator wrote any.
+    pub fn agent_config(&self) -> PathBuf {
+        self.etc.join("agent.json")
     }
 
     /// The public keys of those who may sign policies, if the operator demands signatures.

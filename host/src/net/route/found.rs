@@ -34,6 +34,8 @@ pub struct Found {
     pub table: u32,
     /// `rtm_scope`; in IPv6 always 0.
     pub scope: u8,
+    /// The node's address that what it sends there itself comes from, if it says so.
+    pub source: Option<IpAddr>,
 }
 
 impl Found {
@@ -125,6 +127,7 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
+const RTA_PREFSRC: u16 = 7;
 const RTA_METRICS: u16 = 8;
 const RTA_TABLE: u16 = 15;
 const RTAX_MTU: u16 = 2;
@@ -140,6 +143,7 @@ struct Attributes {
     table: Option<u32>,
     mtu: Option<u32>,
     advmss: Option<u32>,
+    source: Option<IpAddr>,
 }
 
 impl Attributes {
@@ -150,6 +154,7 @@ impl Attributes {
             RTA_OIF => self.interface = Some(parse_u32(value)?),
             RTA_GATEWAY => self.gateway = Some(parse_ip(value)?),
             RTA_PRIORITY => self.metric = parse_u32(value)?,
+            RTA_PREFSRC => self.source = Some(parse_ip(value)?),
             RTA_TABLE => self.table = Some(parse_u32(value)?),
             RTA_METRICS => {
                 self.mtu = number(value, RTAX_MTU)?;
@@ -179,7 +184,7 @@ fn number(attributes: &[u8], kind: u16) -> Result<Option<u32>, DecodeError> {
 
 /// Only what is asked for: see [`super::super::link`]. None for cached routes, which kernels that cannot filter
 /// return too.
-fn decode(body: &[u8]) -> Result<Option<Found>, DecodeError> {
+pub(in crate::net) fn decode(body: &[u8]) -> Result<Option<Found>, DecodeError> {
     let header = RouteHeader::parse(body)?;
     let unspecified = match header.address_family {
         AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -205,5 +210,6 @@ fn decode(body: &[u8]) -> Result<Option<Found>, DecodeError> {
         advmss: attributes.advmss,
         table: attributes.table.unwrap_or(header.table.into()),
         scope: header.scope.into(),
+        source: attributes.source,
     }))
 }

@@ -19,6 +19,7 @@ use super::frame::attribute;
 use super::socket::{Request, Socket};
 use crate::plan::marks::PROTOCOL;
 
+pub(super) use found::decode;
 pub use found::{Found, all, of_all_tables};
 
 /// The metric of an IPv6 route for which none was given (`IP6_RT_PRIO_USER`, net/ip6_route.h).
@@ -41,10 +42,12 @@ pub struct Route {
     pub table: Option<u32>,
     /// `rtm_scope`, of which IPv6 has none; none: the link's where there is no gateway, else universal.
     pub scope: Option<u8>,
+    /// The node's address that what it sends there itself comes from, unless the sender chose one.
+    pub source: Option<IpAddr>,
 }
 
 /// The main table's number.
-const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+pub(super) const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +73,16 @@ pub enum Hop {
 impl Route {
     /// With nothing said but where it leads.
     pub fn to(destination: IpNet, hop: Hop) -> Self {
-        Self { destination, hop, mtu: None, metric: None, advmss: None, table: None, scope: None }
+        Self {
+            destination,
+            hop,
+            mtu: None,
+            metric: None,
+            advmss: None,
+            table: None,
+            scope: None,
+            source: None,
+        }
     }
 
     /// The metric that the kernel will show.
@@ -156,6 +168,7 @@ fn message(route: &Route, protocol: u8) -> RouteMessage {
     // It counts more than the header's, which has room for 256 tables only.
     message.attributes.extend(route.table.map(RouteAttribute::Table));
     message.attributes.extend(metrics(route));
+    message.attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(source.into())));
     set_hop(&mut message, route.hop);
     if let Some(scope) = route.scope {
         message.header.scope = scope.into();

@@ -15,7 +15,7 @@ use super::{POSTROUTING, Part, Role, Share};
 use crate::plan::Checked;
 
 /// Groups are not reached through another's address.
-const MULTICAST: [IpNet; 2] = [
+pub(super) const MULTICAST: [IpNet; 2] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4)),
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8)),
 ];
@@ -28,7 +28,7 @@ pub(super) struct Exempt {
 }
 
 impl Exempt {
-    fn new(except: &[IpNet]) -> Self {
+    pub(super) fn new(except: &[IpNet]) -> Self {
         let mut blocks: Vec<IpNet> = except.iter().map(IpNet::trunc).collect();
         blocks.sort_unstable();
         blocks.dedup();
@@ -39,6 +39,11 @@ impl Exempt {
         });
         let name = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         Self { blocks, name }
+    }
+
+    /// A digest of the blocks.
+    pub(super) fn into_name(self) -> String {
+        self.name
     }
 
     fn set(&self, ipv4: bool) -> Set {

@@ -9,6 +9,7 @@
 //! | table | chains | made for |
 //! | --- | --- | --- |
 //! | inet podwire | `masquerade_…`, for each list of blocks that keep the pod's address | the first pod with that list |
+//! | inet podwire | `node_masquerade_…` | the node, if its plan says so |
 //! | inet podwire | `ports_…`, `host_ports`, `loopback` | the first pod with a port mapping |
 //! | inet podwire | `neighbours_…`, for each link of pods with port mappings | the first of them |
 //! | inet, bridge podwire | `spoof_…` | the first pod that is checked, routed or bridged |
@@ -19,6 +20,7 @@ mod inspect;
 mod loopback;
 mod mapping;
 mod masquerade;
+mod node;
 mod ports;
 mod rule;
 mod spoof;
@@ -35,6 +37,8 @@ use crate::plan::Checked;
 pub use conntrack::forget;
 pub use inspect::inspect;
 pub use loopback::serve_loopback;
+pub(super) use node::{Marks, marks};
+pub use node::{is_masquerading, masquerade};
 
 use masquerade::Exempt;
 use table::{Definition, Element, Family, Hook};

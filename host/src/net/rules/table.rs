@@ -17,6 +17,8 @@ use super::rule::Rule;
 const NFT_MSG_NEWTABLE: u8 = 0;
 const NFT_MSG_DELTABLE: u8 = 2;
 const NFT_MSG_NEWCHAIN: u8 = 3;
+const NFT_MSG_GETCHAIN: u8 = 4;
+const NFT_MSG_DELCHAIN: u8 = 5;
 const NFT_MSG_NEWRULE: u8 = 6;
 const NFT_MSG_GETRULE: u8 = 7;
 const NFT_MSG_NEWSET: u8 = 9;
@@ -94,6 +96,18 @@ impl Family {
         let message = self.message(NFT_MSG_DELTABLE, Attributes::default().text(NFTA_TABLE_NAME, TABLE));
         let step = format!("remove the nftables table {} {TABLE}", self.name());
         Request::new(message, 0, step).tolerating(&[Errno::NOENT])
+    }
+
+    /// Removes a chain with its rules.
+    pub(super) fn remove_chain(self, name: &str) -> Request<Message> {
+        let named = Attributes::default().text(NFTA_CHAIN_TABLE, TABLE).text(NFTA_CHAIN_NAME, name);
+        let step = format!("remove the nftables chain {} {TABLE} {name}", self.name());
+        Request::new(self.message(NFT_MSG_DELCHAIN, named), 0, step)
+    }
+
+    /// Asks for the chains of all tables of this family.
+    pub(super) fn list_chains(self) -> Message {
+        self.message(NFT_MSG_GETCHAIN, Attributes::default())
     }
 
     /// Asks for the rules of podwire's table of this family.
@@ -279,6 +293,12 @@ impl Element {
 pub(super) fn data_of(attributes: &[u8]) -> Option<Vec<u8>> {
     let path = [NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_LIST_ELEM, NFTA_SET_ELEM_DATA, NFTA_DATA_VALUE];
     nested(attributes, &path).map(<[u8]>::to_vec)
+}
+
+/// The name of a chain in an answer to [`Family::list_chains`]; none if it is another table's.
+pub(super) fn found_chain(attributes: &[u8]) -> Option<String> {
+    let ours = text(attributes, NFTA_CHAIN_TABLE).as_deref() == Some(TABLE);
+    text(attributes, NFTA_CHAIN_NAME).filter(|_| ours)
 }
 
 /// A rule in an answer to [`Family::list_rules`].

@@ -2,7 +2,6 @@ use crate::plan::derived::bridge_mac;
 use crate::plan::marks::GROUP;
 use crate::plan::{NodePlan, PortVlans, Wiring};
 
-use super::super::sysctl::Families;
 use super::super::{Error, Unwiring, inspect, node, unwire, wire};
 use super::*;
 
@@ -96,7 +95,7 @@ fn no_bridge_loses_an_address_of_the_node() {
         let expected = "bridge cni0 has 192.168.1.11/24, an address of the node itself, which would give way to the \
                         pods' gateway (`forceAddress`): leave that out, or name another bridge";
         assert_eq!(wire(&new_namespace(), &plan).expect_err("in the way").to_string(), expected);
-        let refused = node::apply(&planned, Families::default()).expect_err("in the way");
+        let refused = node::apply_undisputed(&planned, &[]).expect_err("in the way");
         assert_eq!(refused.to_string(), expected);
         assert_eq!(addresses_of("cni0"), ["192.168.1.11/24"]);
         assert!(link_named("pw2").is_none());

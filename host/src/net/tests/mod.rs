@@ -9,6 +9,7 @@ mod interface;
 mod namespace;
 mod neighbour;
 mod node;
+mod overlay;
 mod rules;
 mod script;
 mod shaping;

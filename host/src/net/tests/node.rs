@@ -3,16 +3,18 @@ use rustix::net::{AddressFamily, RecvFlags, SocketType, bind, recv, socket};
 
 use crate::plan::{Masquerade, NextHop, NodePlan, NodeRoute, Traffic};
 
-use super::super::node::{apply, inspect, remove};
-use super::super::sysctl::Families;
+use super::super::node::{apply, apply_undisputed, inspect, remove};
 use super::super::{Error, Unwiring, unwire, wire};
 use super::*;
 use crate::plan::marks::ALIAS;
 
-const BOTH: Families = Families { ipv4: true, ipv6: true };
+/// The cluster's blocks.
+pub(super) fn both() -> [ipnet::IpNet; 2] {
+    ["10.244.0.0/16", "fd00:244::/32"].map(|block| block.parse().expect("valid"))
+}
 
 /// A node with an uplink on which its peers are.
-fn uplink() {
+pub(super) fn uplink() {
     for command in [
         "ip link add uplink type veth peer name switch",
         "ip link set switch up",
@@ -24,18 +26,18 @@ fn uplink() {
     }
 }
 
-fn to(destination: &str, next_hop: &str) -> NodeRoute {
+pub(super) fn to(destination: &str, next_hop: &str) -> NodeRoute {
     let next_hop = next_hop.parse().map_or(NextHop::Blackhole, NextHop::Via);
     NodeRoute { destination: destination.parse().expect("valid"), next_hop, metric: None }
 }
 
-fn node_plan(routes: &[NodeRoute]) -> NodePlan {
+pub(super) fn node_plan(routes: &[NodeRoute]) -> NodePlan {
     let addresses = ["10.244.1.1/24", "fd00:244:1::1/64"].map(|p| p.parse().expect("valid")).into();
     let bridge = Bridge { mtu: Some(1450), ..Bridge::plain(name("cni0"), addresses) };
     NodePlan { bridges: vec![bridge], routes: routes.to_vec(), ..NodePlan::nothing() }
 }
 
-fn peers() -> Vec<NodeRoute> {
+pub(super) fn peers() -> Vec<NodeRoute> {
     vec![
         to("10.244.2.0/24", "192.168.1.12"),
         to("fd00:244:2::/64", "fd00:192::12"),
@@ -43,22 +45,24 @@ fn peers() -> Vec<NodeRoute> {
     ]
 }
 
-fn applied(plan: &NodePlan) -> Vec<String> {
-    apply(plan, BOTH).expect("applied").changes.iter().map(ToString::to_string).collect()
+pub(super) fn applied(plan: &NodePlan) -> Vec<String> {
+    let outcome = apply(plan, &both()).expect("applied");
+    assert_eq!(outcome.failed, []);
+    outcome.changes.iter().map(ToString::to_string).collect()
 }
 
-fn differences(plan: &NodePlan) -> Vec<String> {
-    inspect(plan, BOTH).expect("compared").differences.iter().map(ToString::to_string).collect()
+pub(super) fn differences(plan: &NodePlan) -> Vec<String> {
+    inspect(plan, &both()).expect("compared").differences.iter().map(ToString::to_string).collect()
 }
 
-fn routes_of_the_node() -> Vec<String> {
+pub(super) fn routes_of_the_node() -> Vec<String> {
     routes().into_iter().filter(|route| route.ends_with("proto 112")).collect()
 }
 
 /// Whether no process, by netlink, changes an address or a route of this namespace (rtnetlink(7):
 /// RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE). What the kernel does by itself, some of it
 /// late, bears port number 0.
-fn silence_during(work: impl FnOnce()) -> bool {
+pub(super) fn silence_during(work: impl FnOnce()) -> bool {
     let monitor = socket(AddressFamily::NETLINK, SocketType::RAW, None).expect("socket");
     bind(&monitor, &SocketAddrNetlink::new(0, 0x10 | 0x40 | 0x400)).expect("bound");
     work();
@@ -173,17 +177,20 @@ fn conflicts_are_found_before_anything_is_changed() {
         uplink();
         run("ip route add 10.244.2.0/24 via 192.168.1.1");
         let plan = node_plan(&peers());
-        let error = apply(&plan, BOTH).expect_err("taken");
+        let error = apply_undisputed(&plan, &both()).expect_err("taken");
         let Error::RouteTaken { found, .. } = &error else { panic!("{error}") };
         assert_eq!(found, "10.244.2.0/24 via 192.168.1.1 proto 3");
         assert!(link_named("cni0").is_none() && routes_of_the_node().is_empty());
-        let conflicts = inspect(&plan, BOTH).expect("compared").conflicts;
+        let conflicts = inspect(&plan, &both()).expect("compared").conflicts;
         assert_eq!(conflicts.iter().map(ToString::to_string).collect::<Vec<_>>(), [error.to_string()]);
 
         run("ip route del 10.244.2.0/24");
         run("ip link add cni0 type bridge");
-        assert!(matches!(apply(&plan, BOTH), Err(Error::ForeignBridge(_))));
+        assert!(matches!(apply_undisputed(&plan, &both()), Err(Error::ForeignBridge(_))));
         assert!(routes_of_the_node().is_empty());
+        let outcome = apply(&plan, &both()).expect("the rest");
+        assert!(outcome.failed[0].why.contains("bridge cni0 was not made by podwire"), "{outcome:?}");
+        assert_eq!((outcome.failed.len(), routes_of_the_node().len()), (1, 3));
     });
 }
 
@@ -193,10 +200,12 @@ fn a_next_hop_out_of_reach_is_named_and_does_not_stop_the_others() {
         uplink();
         let far = [to("10.244.3.0/24", "203.0.113.1"), to("10.244.4.0/24", "203.0.113.1")];
         let plan = node_plan(&[far.as_slice(), &peers()].concat());
-        let error = apply(&plan, BOTH).expect_err("out of reach").to_string();
+        let failed = apply(&plan, &both()).expect("the others").failed;
+        let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
+        assert_eq!(failed.len(), 2, "{failed:?}");
         assert!(
-            error.starts_with("2 requests were refused: the kernel refused to add route 10.244.3.0/24 via"),
-            "{error}"
+            failed[0].starts_with("route 10.244.3.0/24 via 203.0.113.1: the kernel refused to"),
+            "{failed:?}"
         );
         assert_eq!(routes_of_the_node().len(), 3);
     });

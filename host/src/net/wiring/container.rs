@@ -52,6 +52,7 @@ pub(in crate::net) fn container_routes(interface: u32, plan: &Checked) -> Vec<Ro
         advmss: planned.advmss,
         table: planned.table,
         scope: planned.scope,
+        source: None,
     };
     plan.routes.iter().map(route).collect()
 }

@@ -1,0 +1,318 @@
+//! The loop: what happened is told to the [`Agenda`], and what is due is done, one duty after the other.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use super::agenda::{Agenda, Duty, Event, Outcome, Way};
+use super::conflist::Conflist;
+use super::log::{Level, say};
+use super::metrics::Metrics;
+use super::notify::Folders;
+use super::readable::Readable;
+use super::record::{Kept, Record};
+use super::source::{Membership, Standing};
+use super::work::{self, Work};
+use crate::journal::Time;
+use crate::net;
+use crate::net::watch::{Expected, Seen, Watch};
+use crate::state::State;
+
+/// What the keeper is told by.
+pub struct Ears {
+    /// The source's newest membership.
+    pub members: watch::Receiver<Option<Membership>>,
+    /// How it stands with the source.
+    pub standing: watch::Receiver<Standing>,
+    /// The kernel.
+    pub kernel: Kernel,
+    /// Settings and policies.
+    pub(super) folders: Folders,
+}
+
+/// Where the kernel tells of changes.
+pub struct Kernel {
+    watch: Watch,
+    readable: Readable,
+}
+
+/// Keeps the node's plan true.
+pub struct Keeper {
+    state: State,
+    ears: Ears,
+    work: Option<Work>,
+    agenda: Agenda,
+    kept: Option<Arc<Kept>>,
+    expected: Expected,
+    conflist: Option<Conflist>,
+    record: Record,
+    written: Option<Record>,
+    metrics: Arc<Metrics>,
+}
+
+/// Why a plan is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// It is new.
+    Decided,
+    /// It may not be true any more.
+    Doubted,
+}
+
+impl Keeper {
+    /// Begins with what an earlier agent left.
+    pub fn new(
+        state: &State,
+        ears: Ears,
+        work: Work,
+        conflist: Option<Conflist>,
+        source: String,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let kept = Kept::read(state).map(Arc::new);
+        let standing = ears.standing.borrow().clone();
+        let mut record = Record::new(source, standing);
+        if let Some(kept) = &kept {
+            record.planned(kept);
+            metrics.planned(&kept.node, &kept.plan);
+        }
+        Self {
+            state: state.clone(),
+            ears,
+            work: Some(work),
+            agenda: Agenda::new(Instant::now(), kept.is_some()),
+            expected: kept.as_ref().map(|kept| expected(kept)).unwrap_or_default(),
+            kept,
+            conflist,
+            record,
+            written: None,
+            metrics,
+        }
+    }
+
+    /// Goes on until somebody drops it, or hearing fails.
+    pub async fn run(&mut self) -> Result<std::convert::Infallible, super::Error> {
+        loop {
+            self.publish().await;
+            let due = self.agenda.next();
+            tokio::select! {
+                event = self.ears.hear(&self.expected) => self.heard(event?),
+                duty = wait(due) => self.perform(duty).await,
+            }
+        }
+    }
+
+    /// The last word: what holds stays as it is.
+    pub async fn end(&mut self) {
+        self.record.ended = Some(Time::now());
+        self.publish().await;
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        let now = Instant::now();
+        match heard {
+            Heard::Members | Heard::Files => self.agenda.happened(Event::Question, now),
+            Heard::Standing => self.stand(),
+            Heard::Kernel(seen) => {
+                if seen.uplinks_changed {
+                    self.agenda.happened(Event::Question, now);
+                }
+                if seen.suspicious || seen.overrun {
+                    self.agenda.happened(Event::Contradiction, now);
+                }
+            }
+        }
+    }
+
+    fn stand(&mut self) {
+        let standing = self.ears.standing.borrow_and_update().clone();
+        match &standing {
+            Standing::Lost { why, .. } => {
+                say(Level::Warning, format_args!("{} is lost: {why}", self.record.source))
+            }
+            _ => say(Level::Info, format_args!("{} is heard", self.record.source)),
+        }
+        self.metrics.source(matches!(standing, Standing::Heard { .. }));
+        self.record.standing = standing;
+    }
+
+    async fn perform(&mut self, duty: Duty) {
+        match duty {
+            Duty::Ask => self.ask().await,
+            Duty::Compare => self.carry_out(None, Cause::Doubted).await,
+        }
+    }
+
+    async fn ask(&mut self) {
+        let heard = self.ears.members.borrow_and_update().clone();
+        let now = Instant::now;
+        let (Some(membership), Some(mut work)) = (heard, self.work.take()) else {
+            return self.agenda.asked(Outcome::Well, now());
+        };
+        (self.record.name, self.record.peers) = (Some(membership.own.name.clone()), membership.peers.len());
+        self.metrics.members(membership.peers.len() + 1);
+        let asked = off_the_loop(move || (work.ask(membership), work)).await;
+        let (answer, work) = asked;
+        self.work = Some(work);
+        match answer {
+            Ok(news) => {
+                self.agenda.asked(Outcome::Well, now());
+                self.record.undecided = None;
+                if let Some(kept) = news {
+                    self.take(kept).await;
+                }
+            }
+            Err(error) => {
+                self.agenda.asked(Outcome::Failed, now());
+                say(Level::Warning, format_args!("the plan stays as it is: {error}"));
+                self.metrics.undecided();
+                self.record.undecided(error);
+            }
+        }
+    }
+
+    /// Another plan: the kernel's notifications are held against it before it is carried out, so that what the agent
+    /// does itself is no surprise.
+    async fn take(&mut self, kept: Kept) {
+        let kept = Arc::new(kept);
+        self.record.planned(&kept);
+        self.metrics.planned(&kept.node, &kept.plan);
+        self.expected = expected(&kept);
+        let before = self.kept.replace(kept.clone());
+        self.carry_out(before, Cause::Decided).await;
+        self.keep_conflist(&kept).await;
+        let state = self.state.clone();
+        if let Err(error) = off_the_loop(move || kept.write(&state)).await {
+            say(Level::Warning, error);
+        }
+    }
+
+    async fn carry_out(&mut self, before: Option<Arc<Kept>>, cause: Cause) {
+        let Some(kept) = self.kept.clone() else { return };
+        let way = if before.is_some() { self.agenda.way() } else { Way::Whole };
+        let before = before.filter(|_| way == Way::Difference);
+        let began = Instant::now();
+        let done = off_the_loop(move || work::apply(before.as_deref(), &kept)).await;
+        let now = Instant::now();
+        let outcome = if done.failed.is_empty() { Outcome::Well } else { Outcome::Failed };
+        self.agenda.applied(way, outcome, now);
+        self.metrics.applied(way, &done, cause == Cause::Doubted, now - began);
+        self.note(&done, way, cause);
+    }
+
+    fn note(&mut self, done: &net::node::Outcome, way: Way, cause: Cause) {
+        if way == Way::Whole {
+            self.record.compared = Some(Time::now());
+        }
+        match cause {
+            Cause::Decided => said("", &done.changes),
+            Cause::Doubted => {
+                said("restored: ", &done.changes);
+                self.record.restored(&done.changes);
+            }
+        }
+        let known = std::mem::take(&mut self.record.failures);
+        self.record.failures = known.clone();
+        self.record.failed(&done.failed);
+        let new = self.record.failures.iter().filter(|failure| !known.contains(failure));
+        new.for_each(|failure| say(Level::Warning, &failure.why));
+    }
+
+    async fn keep_conflist(&mut self, kept: &Arc<Kept>) {
+        let Some(conflist) = self.conflist.clone() else { return };
+        let kept = kept.clone();
+        let outcome = off_the_loop(move || conflist.keep(&kept.node)).await;
+        match &outcome {
+            Ok(true) => say(Level::Info, "the network configuration has the node's pools now"),
+            Ok(false) => {}
+            Err(error) => say(Level::Warning, error),
+        }
+        self.record.conflist(outcome.map(|_| ()));
+    }
+
+    /// What is said of the agent follows what it does, but is written only when it differs.
+    async fn publish(&mut self) {
+        if self.written.as_ref() == Some(&self.record) {
+            return;
+        }
+        let (record, state) = (self.record.clone(), self.state.clone());
+        self.written = Some(self.record.clone());
+        if let Err(error) = off_the_loop(move || record.write(&state)).await {
+            say(Level::Warning, error);
+        }
+    }
+}
+
+/// What was heard.
+enum Heard {
+    Members,
+    Standing,
+    Files,
+    Kernel(Seen),
+}
+
+impl Ears {
+    async fn hear(&mut self, expected: &Expected) -> Result<Heard, super::Error> {
+        tokio::select! {
+            Ok(()) = self.members.changed() => Ok(Heard::Members),
+            Ok(()) = self.standing.changed() => Ok(Heard::Standing),
+            changed = self.folders.changed() => Ok(changed.map(|()| Heard::Files)?),
+            seen = self.kernel.seen(expected) => seen.map(Heard::Kernel),
+        }
+    }
+}
+
+impl Kernel {
+    /// Begins to listen.
+    pub fn listen() -> Result<Self, super::Error> {
+        let watch = Watch::open()?;
+        let readable = Readable::of(&watch).map_err(super::Error::Kernel)?;
+        Ok(Self { watch, readable })
+    }
+
+    /// Waits for what concerns the plan: most of what the kernel tells concerns pods.
+    async fn seen(&mut self, expected: &Expected) -> Result<Seen, super::Error> {
+        loop {
+            let seen =
+                self.readable.take(|| self.watch.read(expected)).await.map_err(super::Error::Kernel)??;
+            if !seen.is_nothing() {
+                return Ok(seen);
+            }
+        }
+    }
+}
+
+async fn wait(due: Option<(Instant, Duty)>) -> Duty {
+    match due {
+        Some((due, duty)) => {
+            tokio::time::sleep_until(due.into()).await;
+            duty
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The kernel and policies take their time, in which the loop's other tasks go on.
+async fn off_the_loop<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn expected(kept: &Kept) -> Expected {
+    Expected::of(&kept.plan, &kept.node.cluster)
+}
+
+/// A line each, unless there are many.
+fn said(before: &str, changes: &[net::node::Change]) {
+    const LINES: usize = 16;
+    for change in changes.iter().take(LINES) {
+        say(Level::Info, format_args!("{before}{change}"));
+    }
+    if let Some(more) = changes.len().checked_sub(LINES).filter(|more| *more > 0) {
+        say(Level::Info, format_args!("{before}and {more} changes more"));
+    }
+}

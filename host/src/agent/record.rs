@@ -1,0 +1,249 @@
+//! What the agent says of itself, for whoever asks without it: `/run/podwire/agent.json`, and beside it the plan that
+//! it keeps true, which a new agent begins with.
+//!
+//! Both are replaced in one step; only root writes there.
+
+use std::collections::VecDeque;
+use std::fmt::Display;
+
+use serde::{Deserialize, Serialize};
+
+use super::source::Standing;
+use crate::journal::Time;
+use crate::net::node::Failed;
+use crate::node::Decided;
+use crate::plan::{Node, NodePlan, Role};
+use crate::state::{self, State};
+
+/// How many deeds are remembered.
+const DEEDS: usize = 32;
+
+/// A plan, and all that is needed to keep it true without asking anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// This node.
+    pub node: Node,
+    /// What it does for the cluster.
+    pub role: Role,
+    /// The policy that decided, with its digest.
+    pub policy: String,
+    /// What it decided.
+    pub plan: NodePlan,
+}
+
+impl From<Decided> for Kept {
+    fn from(decided: Decided) -> Self {
+        let Decided { node, role, plan, policy } = decided;
+        Self { node, role, policy: policy.to_string(), plan }
+    }
+}
+
+impl Kept {
+    /// What an agent left; none if there was none, or it cannot be read any more.
+    pub fn read(state: &State) -> Option<Self> {
+        serde_json::from_slice(&state::read_trusted(&state.agent_plan()).ok()??).ok()
+    }
+
+    /// Leaves it to the next agent.
+    pub fn write(&self, state: &State) -> Result<(), state::Error> {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        state::write_atomically(&state.agent_plan(), &text)
+    }
+}
+
+/// Something that does not work, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// A sentence for the operator.
+    pub why: String,
+    /// When it began.
+    pub since: Time,
+}
+
+impl Trouble {
+    /// As it is now; trouble that was there before has lasted since then.
+    fn now(before: Option<Self>, why: impl Display) -> Self {
+        let why = why.to_string();
+        let since = before.filter(|before| before.why == why).map_or_else(Time::now, |before| before.since);
+        Self { why, since }
+    }
+}
+
+/// Something that was put right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deed {
+    /// When.
+    pub at: Time,
+    /// What was done.
+    pub what: String,
+}
+
+/// The plan in figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The policy that decided, with its digest.
+    pub policy: String,
+    /// Since when it is this one.
+    pub since: Time,
+    /// How many bridges it has.
+    pub bridges: usize,
+    /// How many routes.
+    pub routes: usize,
+    /// Whether it has tunnels.
+    pub tunnels: bool,
+}
+
+/// What the agent says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// When it was started.
+    pub started: Time,
+    /// Of podwire.
+    pub version: String,
+    /// Who tells of members.
+    pub source: String,
+    /// How it stands with that.
+    pub standing: Standing,
+    /// This node's name; none before the source was heard.
+    pub name: Option<String>,
+    /// How many other nodes there are.
+    pub peers: usize,
+    /// What is kept true.
+    pub plan: Option<Summary>,
+    /// Why the policy has no new answer.
+    pub undecided: Option<Trouble>,
+    /// What of the plan is not true, though it was tried.
+    pub failures: Vec<Trouble>,
+    /// Why the network configuration is not kept.
+    pub conflist: Option<Trouble>,
+    /// When the plan was last compared with the kernel as a whole.
+    pub compared: Option<Time>,
+    /// What others changed and was put right, the latest last.
+    pub restored: VecDeque<Deed>,
+    /// When it ended; none while it runs, and if it was killed.
+    pub ended: Option<Time>,
+}
+
+impl Record {
+    /// Of an agent that has just started.
+    pub fn new(source: String, standing: Standing) -> Self {
+        Self {
+            started: Time::now(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            source,
+            standing,
+            name: None,
+            peers: 0,
+            plan: None,
+            undecided: None,
+            failures: Vec::new(),
+            conflist: None,
+            compared: None,
+            restored: VecDeque::new(),
+            ended: None,
+        }
+    }
+
+    /// What the node's agent said last; none if there never was one.
+    pub fn read(state: &State) -> Result<Option<Self>, state::Error> {
+        let Some(text) = state::read_trusted(&state.agent_record())? else { return Ok(None) };
+        let malformed =
+            |error: serde_json::Error| state::Error::io(&state.agent_record(), "read")(error.into());
+        serde_json::from_slice(&text).map(Some).map_err(malformed)
+    }
+
+    /// For whoever asks.
+    pub fn write(&self, state: &State) -> Result<(), state::Error> {
+        let text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        state::write_atomically(&state.agent_record(), &text)
+    }
+
+    /// Another plan holds.
+    pub fn planned(&mut self, kept: &Kept) {
+        let plan = &kept.plan;
+        self.plan = Some(Summary {
+            policy: kept.policy.clone(),
+            since: Time::now(),
+            bridges: plan.bridges.len(),
+            routes: plan.routes.len(),
+            tunnels: plan.vxlan.is_some(),
+        });
+    }
+
+    /// The policy has no answer.
+    pub fn undecided(&mut self, why: impl Display) {
+        self.undecided = Some(Trouble::now(self.undecided.take(), why));
+    }
+
+    /// The network configuration is kept, or not.
+    pub fn conflist(&mut self, outcome: Result<(), impl Display>) {
+        self.conflist = outcome.err().map(|why| Trouble::now(self.conflist.take(), why));
+    }
+
+    /// Of a plan that was carried out, what did not become true.
+    pub fn failed(&mut self, failed: &[Failed]) {
+        let before = std::mem::take(&mut self.failures);
+        let trouble = |failed: &Failed| {
+            let why = failed.to_string();
+            Trouble::now(before.iter().find(|before| before.why == why).cloned(), why)
+        };
+        self.failures = failed.iter().map(trouble).collect();
+    }
+
+    /// Others had changed these, and they were put right.
+    pub fn restored(&mut self, changes: &[impl Display]) {
+        let at = Time::now();
+        let deeds = changes.iter().map(|change| Deed { at, what: change.to_string() });
+        self.restored.extend(deeds.skip(changes.len().saturating_sub(DEEDS)));
+        let excess = self.restored.len().saturating_sub(DEEDS);
+        self.restored.drain(..excess);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record::new("static".to_owned(), Standing::Asked { since: Time::now() })
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let root = tempfile::tempdir().expect("a folder");
+        let state = State::new(Some(root.path()));
+        std::fs::create_dir(&state.run).expect("a folder");
+        assert_eq!(Record::read(&state).expect("none"), None);
+        let mut record = record();
+        record.undecided("no");
+        record.restored(&["route added"]);
+        record.write(&state).expect("room");
+        assert_eq!(Record::read(&state).expect("readable"), Some(record));
+    }
+
+    #[test]
+    fn trouble_lasts_since_it_began() {
+        let mut record = record();
+        let failed = |what: &str| Failed { what: Some(what.to_owned()), why: "no".to_owned() };
+        record.failed(&[failed("a")]);
+        let since = record.failures[0].since;
+        record.failed(&[failed("b"), failed("a")]);
+        assert_eq!(record.failures[1].since, since);
+        assert!(record.failures[0].since > since);
+        record.failed(&[]);
+        assert!(record.failures.is_empty());
+    }
+
+    #[test]
+    fn only_the_latest_deeds_are_remembered() {
+        let mut record = record();
+        record.restored(&["first"]);
+        let many: Vec<_> = (0..100).collect();
+        record.restored(&many);
+        assert_eq!(record.restored.len(), DEEDS);
+        assert_eq!(
+            (record.restored[0].what.as_str(), record.restored[DEEDS - 1].what.as_str()),
+            ("68", "99")
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! From one plan to the next, where the kernel is known to hold the first: without looking at what is there.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
+use ipnet::IpNet;
+
+use super::compare::place;
+use super::{Change, Failed, Outcome, Ways, apply, carry};
+use crate::net::Error;
+use crate::net::route::Route;
+use crate::net::socket::Socket;
+use crate::plan::NodePlan;
+
+/// Carries out the difference between two plans. If more differs than where pods elsewhere are, all is compared as by
+/// [`apply`].
+pub fn advance(from: &NodePlan, to: &NodePlan, cluster: &[IpNet]) -> Result<Outcome, Error> {
+    if (&from.bridges, &from.vxlan, &from.masquerade) != (&to.bridges, &to.vxlan, &to.masquerade) {
+        return apply(to, cluster);
+    }
+    let (before, after) = (Ways::of(from), Ways::of(to));
+    let changes = changes(&before, &after);
+    let (changes, refused) = if changes.is_empty() {
+        Default::default()
+    } else {
+        carry::out(&mut Socket::route()?, to, cluster, changes)?
+    };
+    let failed = after.impossible.iter().map(Failed::conflict).chain(refused).collect();
+    Ok(Outcome { changes, kept: Vec::new(), failed })
+}
+
+/// Additions before removals, and what a route needs before the route.
+fn changes(before: &Ways, after: &Ways) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let (gone, new) = difference(&before.peers, &after.peers);
+    changes.extend(new.into_iter().map(Change::PeerSet));
+    let gone_neighbours = {
+        let (gone, new) = difference(&before.neighbours, &after.neighbours);
+        changes.extend(new.into_iter().map(Change::NeighbourSet));
+        let kept: HashSet<_> = after.neighbours.iter().map(|neighbour| neighbour.address).collect();
+        gone.into_iter().filter(move |neighbour| !kept.contains(&neighbour.address))
+    };
+    routes(&mut changes, &before.routes, &after.routes);
+    changes.extend(gone.into_iter().map(Change::PeerRemoved));
+    changes.extend(gone_neighbours.map(Change::NeighbourRemoved));
+    changes
+}
+
+fn routes(changes: &mut Vec<Change>, before: &[Route], after: &[Route]) {
+    let (before, after) = without_common_ends(before, after);
+    let mut there: HashMap<_, &Route> = before.iter().map(|route| (place(route), route)).collect();
+    for route in after {
+        match there.remove(&place(route)) {
+            None => changes.push(Change::RouteAdded(route.clone())),
+            Some(other) if other != route => {
+                changes.push(Change::RouteReplaced(route.clone(), other.to_string()));
+            }
+            Some(_) => (),
+        }
+    }
+    let gone = before.iter().filter(|route| there.contains_key(&place(route)));
+    changes.extend(gone.cloned().map(Change::RouteRemoved));
+}
+
+/// What is only in the first, and what is only in the second.
+fn difference<T: Copy + Eq + Hash>(before: &[T], after: &[T]) -> (Vec<T>, Vec<T>) {
+    let (before, after) = without_common_ends(before, after);
+    let (there, wanted): (HashSet<&T>, HashSet<&T>) = (before.iter().collect(), after.iter().collect());
+    let gone = before.iter().filter(|one| !wanted.contains(one)).copied().collect();
+    let new = after.iter().filter(|one| !there.contains(one)).copied().collect();
+    (gone, new)
+}
+
+/// One peer's joining changes one place of a long list.
+fn without_common_ends<'a, T: PartialEq>(one: &'a [T], other: &'a [T]) -> (&'a [T], &'a [T]) {
+    let begin = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let (one, other) = (&one[begin..], &other[begin..]);
+    let end = one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count();
+    (&one[..one.len() - end], &other[..other.len() - end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_ends_do_not_overlap() {
+        let ends = |one: &'static [u8], other: &'static [u8]| without_common_ends(one, other);
+        assert_eq!(ends(&[1, 2, 3], &[1, 9, 3]), ([2].as_slice(), [9].as_slice()));
+        assert_eq!(ends(&[1, 1], &[1, 1, 1]), ([].as_slice(), [1].as_slice()));
+        assert_eq!(ends(&[1, 2], &[1, 2]), ([].as_slice(), [].as_slice()));
+        assert_eq!(ends(&[], &[7]), ([].as_slice(), [7].as_slice()));
+    }
+}
