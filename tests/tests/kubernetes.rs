@@ -12,7 +12,10 @@ use std::time::Duration;
 use podwire::agent::source::kubernetes::{Kubernetes, KubernetesSettings, OwnHint, Patience};
 use podwire::agent::source::{Board, Membership, Source};
 use podwire::plan::Role;
+use podwire_tests::command::kill;
+use podwire_tests::kernel::{self, eventually};
 use podwire_tests::kubernetes::{Answer, ApiServer, Asked, KubeNode, TOKEN};
+use podwire_tests::{Node, Podwire};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -454,4 +457,50 @@ async fn cpu<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let before = now();
     let outcome = work.await;
     (outcome, now() - before)
+}
+
+/// Destinations of podwire's routes on the node.
+fn routes_of_pods() -> Vec<String> {
+    let ours = kernel::routes().into_iter().filter(|route| route.contains("protocol \"112\""));
+    ours.filter_map(|route| route.split(' ').next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn the_agent_keeps_what_the_nodes_say() {
+    let Some(node) = Node::enter() else { return };
+    for command in ["link add eth0 type veth peer name wire", "address add 192.168.0.1/24 dev eth0"] {
+        kernel::ip(command);
+    }
+    ["eth0", "wire"].map(|link| kernel::ip(&format!("link set {link} up")));
+    let server = server("agent");
+    let conflist = folder("agent_conflist").join("10-podwire.conflist");
+    let podwire = Podwire::on(&node);
+    podwire.configure("node.json", &json!({"name": "N1", "cluster": ["10.100.0.0/16"]}));
+    let source = json!({"kubernetes": {"kubeconfig": server.kubeconfig()}});
+    podwire.configure("agent.json", &json!({"source": source, "conflist": conflist}));
+    let agent = podwire.clone().by(["setpriv", "--pdeathsig", "KILL"]).start(&["node", "run"]);
+    let says = |what: &str| {
+        eventually(&format!("podwire status says {what:?}"), || {
+            podwire.run(&["status"]).stdout.contains(what)
+        });
+    };
+    let routes = |wanted: &[&str]| eventually(&format!("routes {wanted:?}"), || routes_of_pods() == wanted);
+
+    routes(&["10.100.2.0/24", "10.100.3.0/24"]);
+    eventually("the pools follow the Node", || {
+        fs::read_to_string(&conflist).is_ok_and(|text| text.contains("10.100.1.0/24"))
+    });
+    server.delete("n3");
+    server.put(KubeNode::nth(4));
+    routes(&["10.100.2.0/24", "10.100.4.0/24"]);
+
+    server.answer_always(failure(403, "Forbidden", "nodes is forbidden", None));
+    server.end_watches();
+    says("resources [nodes], verbs [get, list, watch]");
+    server.delete("n2");
+    server.answer_always(Answer::Proper);
+    routes(&["10.100.4.0/24"]);
+    says("heard since");
+    kill(agent.id());
+    agent.finish();
 }

@@ -45,6 +45,7 @@ use log::{Level, say};
 use metrics::Metrics;
 use notify::Folders;
 use settings::Settings;
+use source::kubernetes::{Kubernetes, OwnHint};
 use source::{Board, Files, Source};
 use work::Work;
 
@@ -102,6 +103,12 @@ async fn keep(state: &State, settings: Settings) -> Result<(), Error> {
     match settings.source {
         settings::Source::Static(_) => {
             let source = Files::new(state, settings.role);
+            keep_from(state, source, settings.listen, settings.conflist).await
+        }
+        settings::Source::Kubernetes(kubernetes) => {
+            let node = node::config::Settings::read(&state.node_config()).map_err(settings::Error::from)?;
+            let own = OwnHint { name: node.name(), role: settings.role, addresses: node.addresses };
+            let source = Kubernetes::new(kubernetes, own);
             keep_from(state, source, settings.listen, settings.conflist).await
         }
     }

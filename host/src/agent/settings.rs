@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::source::kubernetes::KubernetesSettings;
 use crate::node::config;
 use crate::plan::Role;
 
@@ -50,6 +51,8 @@ pub struct Settings {
 pub enum Source {
     /// `node.json` and `peers.json`.
     Static(Static),
+    /// The Nodes of a Kubernetes cluster.
+    Kubernetes(KubernetesSettings),
 }
 
 /// Files lie where they lie: there is nothing to set.

@@ -5,7 +5,6 @@
 
 pub mod etcd;
 mod files;
-
 pub mod kubernetes;
 
 use ipnet::IpNet;

@@ -4,7 +4,6 @@
 //! asks for a version that an HTTP 410 called gone once more, forever, waits without limit for a list, and reads
 //! managed fields into memory.
 
-use std::path::Path;
 use std::time::Duration;
 
 use futures_util::stream::{BoxStream, StreamExt as _};
@@ -59,24 +58,19 @@ pub(super) struct Api {
 
 impl Api {
     /// Reads where the server is and who asks. No connection is made yet.
-    pub(super) async fn open(kubeconfig: Option<&Path>, patience: Patience) -> Result<Self, Fault> {
-        let origin = match kubeconfig {
-            Some(path) => Origin::File(path.to_owned()),
-            None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Origin::ServiceAccount,
-            None => Origin::Kubeconfig,
-        };
+    pub(super) async fn open(origin: &Origin, patience: Patience) -> Result<Self, Fault> {
         let unusable = |error: &dyn std::fmt::Display| {
             Fault::lost(format!(
                 "the API server's address and credentials in {origin} cannot be used: {error}"
             ))
         };
-        let mut config = configuration(&origin).await.map_err(|error| unusable(&error))?;
+        let mut config = configuration(origin).await.map_err(|error| unusable(&error))?;
         config.connect_timeout = Some(patience.answer);
         // The agent repeats, and says meanwhile why.
         config.default_retry = false;
         let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config).map_err(|error| unusable(&error))?;
-        Ok(Self { client, server: Server { url, origin }, patience })
+        Ok(Self { client, server: Server { url, origin: origin.clone() }, patience })
     }
 
     pub(super) fn url(&self) -> &str {

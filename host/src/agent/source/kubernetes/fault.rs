@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::iter::successors;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kube::core::Status;
@@ -31,6 +31,15 @@ impl Display for Origin {
 }
 
 impl Origin {
+    /// Which of the three it is on this machine.
+    pub(super) fn of(kubeconfig: Option<&Path>) -> Self {
+        match kubeconfig {
+            Some(path) => Self::File(path.to_owned()),
+            None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Self::ServiceAccount,
+            None => Self::Kubeconfig,
+        }
+    }
+
     /// What names the API server's address.
     fn address(&self) -> String {
         match self {

@@ -28,9 +28,10 @@ use tokio::time::{Instant, sleep_until};
 pub use api::Patience;
 
 use super::{Board, Lost, Source};
+use crate::agent::log::{Level, say};
 use crate::plan::Role;
 use api::{Api, Events, Since};
-use fault::Fault;
+use fault::{Fault, Origin};
 use members::Members;
 use node::Node;
 
@@ -64,7 +65,7 @@ pub struct OwnHint {
 
 /// The Nodes of a Kubernetes cluster.
 pub struct Kubernetes {
-    kubeconfig: Option<PathBuf>,
+    origin: Origin,
     own: OwnHint,
     patience: Patience,
     /// None before the first request and after a lost one: what an operator has mended meanwhile is then read.
@@ -84,15 +85,16 @@ impl Kubernetes {
     /// Asks nobody yet.
     pub fn new(settings: KubernetesSettings, own: OwnHint) -> Self {
         let KubernetesSettings { kubeconfig, node_name } = settings;
+        let origin = Origin::of(kubeconfig.as_deref());
         let named = node_name.or_else(|| std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty()));
         // As kubelet makes a Node's name of the host's.
         let name = named.unwrap_or_else(|| own.name.trim().to_lowercase());
         Self {
-            kubeconfig,
+            place: format!("the address in {origin}"),
+            origin,
             own: OwnHint { name, ..own },
             patience: Patience::default(),
             api: None,
-            place: "an API server not yet asked".into(),
             can_stream: true,
             version: None,
             members: Members::default(),
@@ -127,7 +129,7 @@ impl Kubernetes {
         if let Some(api) = &self.api {
             return Ok(api.clone());
         }
-        let api = Api::open(self.kubeconfig.as_deref(), self.patience).await?;
+        let api = Api::open(&self.origin, self.patience).await?;
         let place = api.url().to_owned();
         if place != self.place {
             // Another server's versions say nothing here.
@@ -212,6 +214,10 @@ impl Kubernetes {
         board.post(self.members.membership(&self.own));
         let remarks = self.members.remarks(&self.own);
         self.remarks.send_if_modified(|known| {
+            remarks
+                .iter()
+                .filter(|remark| !known.contains(remark))
+                .for_each(|remark| say(Level::Warning, remark));
             let is_news = *known != remarks;
             *known = remarks;
             is_news
