@@ -1,6 +1,7 @@
 //! `podwire doctor`: it says what would keep pods from each other, and the command that it names mends it.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -50,7 +51,8 @@ impl Bench {
 
     /// What is found, as JSON, after a look at the exit status.
     fn examine(&self) -> Vec<Value> {
-        let printed = self.podwire.run(&["doctor", "--json", "--bin-dir", PLUGINS, "--conf-dir", NETWORKS]);
+        let printed =
+            self.podwire.run(&["doctor", "--json", "--cni-bin-dir", PLUGINS, "--cni-conf-dir", NETWORKS]);
         let report: Value =
             serde_json::from_str(&printed.stdout).unwrap_or_else(|e| panic!("{e}: {printed}"));
         let wrong = report["verdict"] == "wrong";
@@ -78,6 +80,16 @@ impl Bench {
         assert_eq!(self.problems(), [json!(null); 0]);
     }
 
+    /// Has firewalls see what bridges carry, or not; whether the kernel can.
+    fn bridged(&self, on: bool) -> bool {
+        let switches = Path::new("/proc/sys/net/bridge");
+        let value = u8::from(on);
+        for tables in ["iptables", "ip6tables", "arptables"].iter().filter(|_| switches.exists()) {
+            self.sh(&format!("sysctl -w net.bridge.bridge-nf-call-{tables}={value}"));
+        }
+        switches.exists()
+    }
+
     #[track_caller]
     fn sh(&self, command: &str) {
         let here = program().parent().expect("a folder").display().to_string();
@@ -89,6 +101,11 @@ impl Bench {
     }
 }
 
+/// Not by `eprintln!`, whose output the test framework hides when a test passes.
+fn skip(reason: &str) {
+    writeln!(std::io::stderr(), "doctor: skipped, because {reason}").expect("standard error is open");
+}
+
 fn peer(n: u8) -> Value {
     json!({ "name": format!("node-{n}"), "addresses": [format!("192.168.1.1{n}")], "pools": [format!("10.244.{n}.0/24")] })
 }
@@ -96,7 +113,8 @@ fn peer(n: u8) -> Value {
 fn write(path: &str, text: &str) {
     let path = Path::new(path);
     fs::create_dir_all(path.parent().expect("a folder")).expect("/run is the test's own");
-    fs::write(path, text).expect("/run is the test's own");
+    let written = File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.expect("/run is the test's own");
 }
 
 /// The end of tunnels, as the agent makes it.
@@ -113,7 +131,7 @@ fn a_sound_node_is_called_so_and_left_alone() {
     let Some(bench) = Bench::new() else { return };
     let before = bench.node.snapshot();
     assert_eq!(bench.problems(), [json!(null); 0]);
-    let said = bench.podwire.run(&["doctor", "--bin-dir", PLUGINS, "--conf-dir", NETWORKS]).done();
+    let said = bench.podwire.run(&["doctor", "--cni-bin-dir", PLUGINS, "--cni-conf-dir", NETWORKS]).done();
     assert!(said.contains("ok       forwarding: net.ipv4.ip_forward on\n"), "{said}");
     before.assert_unchanged();
 }
@@ -141,9 +159,7 @@ fn switches_of_the_kernel() {
 fn chains_that_drop_and_rules_that_refuse() {
     let Some(bench) = Bench::new() else { return };
     // Else each is told twice, once for pods on one bridge.
-    let _ = fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "0");
-    let _ = fs::write("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "0");
-    let _ = fs::write("/proc/sys/net/bridge/bridge-nf-call-arptables", "0");
+    bench.bridged(false);
     bench.sh("iptables -P FORWARD DROP");
     bench.assert_mended("firewall", "wrong", "nftables chain ip filter FORWARD drops");
     bench.sh("iptables -F; iptables -P FORWARD ACCEPT; iptables -A FORWARD -i wire -j ACCEPT; iptables -A FORWARD -j REJECT");
@@ -166,8 +182,8 @@ fn chains_that_drop_and_rules_that_refuse() {
 #[test]
 fn what_bridges_carry_passes_a_firewall_too() {
     let Some(bench) = Bench::new() else { return };
-    if fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "1").is_err() {
-        return eprintln!("skipped, because this kernel has no br_netfilter");
+    if !bench.bridged(true) {
+        return skip("this kernel has no br_netfilter");
     }
     bench.sh("iptables -P FORWARD DROP");
     let problems = bench.problems();
@@ -235,7 +251,7 @@ fn folders_and_what_lies_there() {
     bench.assert_mended("policy", "warning", "is not compiled for this podwire yet");
 
     for (file, words) in [("node.json", "EOF"), ("peers.json", "EOF"), ("agent.json", "EOF")] {
-        let before = fs::read(etc.join(file)).ok();
+        let before = fs::read_to_string(etc.join(file)).ok();
         bench.podwire.write(file, "{");
         let problems = bench.problems();
         let told = problems.iter().any(|it| {
@@ -244,10 +260,9 @@ fn folders_and_what_lies_there() {
         });
         assert!(told, "{problems:#?}");
         match before {
-            Some(before) => fs::write(etc.join(file), before),
-            None => fs::remove_file(etc.join(file)),
+            Some(before) => bench.podwire.write(file, &before),
+            None => fs::remove_file(etc.join(file)).expect("it was written"),
         }
-        .expect("the folder is the test's own");
     }
     assert_eq!(bench.problems(), [json!(null); 0]);
 }

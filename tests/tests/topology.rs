@@ -42,8 +42,8 @@ fn the_node_that_runs() {
   │   │   route 10.244.3.0/24 through pwvxlan
   │   │   route 10.244.9.0/24 via 192.168.1.19
   │   └── cni0 10.244.1.1/24
-  │         ├── container-a 10.244.1.3
-  │         └── container-b 10.244.1.2
+  │         ├── test/container-a 10.244.1.3
+  │         └── test/container-b 10.244.1.2
   ├── node-2 192.168.1.12
   │   └── pods 10.244.2.0/24
   ├── node-3 192.168.1.13 (by tunnel)
@@ -60,7 +60,8 @@ fn the_same_as_a_picture() {
     let before = node.snapshot();
     let svg = podwire.run(&["topology", "--format", "svg"]).done();
     let dot = podwire.run(&["topology", "--format", "dot"]).done();
-    for name in ["192.168.1.0/24", "node-1", "node-2", "node-3", "container-a", "10.244.1.3", "10.244.9.0/24"]
+    for name in
+        ["192.168.1.0/24", "node-1", "node-2", "node-3", "test/container-a", "10.244.1.3", "10.244.9.0/24"]
     {
         assert!(svg.contains(&format!(">{name}</text>")), "{name} is not in\n{svg}");
         assert!(dot.contains(name), "{name} is not in\n{dot}");

@@ -16,10 +16,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     /// A folder in which runtimes look for plugins; may be given more than once.
-    #[arg(long = "bin-dir", value_name = "DIR", default_values = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"])]
+    #[arg(long = "cni-bin-dir", value_name = "DIR", default_values = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"])]
     plugins: Vec<PathBuf>,
     /// The folder in which runtimes look for network configurations.
-    #[arg(long = "conf-dir", value_name = "DIR", default_value = "/etc/cni/net.d")]
+    #[arg(long = "cni-conf-dir", value_name = "DIR", default_value = "/etc/cni/net.d")]
     networks: PathBuf,
 }
 

@@ -74,6 +74,9 @@ impl Canvas {
     }
 
     pub(super) fn text(&mut self, at: (u32, u32), face: Face, colour: &str, anchor: Anchor, words: &str) {
+        if words.is_empty() {
+            return;
+        }
         let words = escaped(words);
         self.add(format_args!(
             "<text x=\"{}\" y=\"{}\" class=\"{}\" fill=\"{colour}\" text-anchor=\"{}\">{words}</text>",

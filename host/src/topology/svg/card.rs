@@ -117,7 +117,7 @@ impl Ground {
         let shown = bridge.pods.len().min(MOST_PODS);
         Self {
             name: bridge.name.clone(),
-            detail: bridge.addresses.join("  "),
+            detail: first_of(&bridge.addresses),
             pods: bridge.pods[..shown].to_vec(),
             more: bridge.pods.len() - shown,
         }
@@ -173,6 +173,15 @@ fn limited(lines: &[String], most: usize, what: &str) -> Vec<String> {
     let more = lines.len() - shown;
     let count = (more > 0).then(|| format!("… and {more} more {what}"));
     lines[..shown].iter().cloned().chain(count).collect()
+}
+
+/// The first one, and how many more there are.
+fn first_of(addresses: &[String]) -> String {
+    match addresses {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first, more @ ..] => format!("{first} +{}", more.len()),
+    }
 }
 
 /// How many characters of a name fit into what an address leaves of a width.

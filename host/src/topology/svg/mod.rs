@@ -23,7 +23,7 @@ const BAR: u32 = 26;
 const LANE: u32 = 22;
 const STEM: u32 = 20;
 
-const NETWORK: &str = "#4d5d70";
+const NETWORK: &str = "#5c6f85";
 const TUNNEL: &str = "#c9791d";
 
 /// Draws it.
