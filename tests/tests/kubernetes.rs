@@ -471,7 +471,7 @@ fn the_agent_keeps_what_the_nodes_say() {
     for command in ["link add eth0 type veth peer name wire", "address add 192.168.0.1/24 dev eth0"] {
         kernel::ip(command);
     }
-    ["eth0", "wire"].map(|link| kernel::ip(&format!("link set {link} up")));
+    ["eth0", "wire"].iter().for_each(|link| kernel::ip(&format!("link set {link} up")));
     let server = server("agent");
     let conflist = folder("agent_conflist").join("10-podwire.conflist");
     let podwire = Podwire::on(&node);

@@ -29,11 +29,15 @@ pub mod settings;
 pub mod source;
 pub mod work;
 
+use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::registry::Registry;
 use crate::state::{self, State};
@@ -45,6 +49,7 @@ use log::{Level, say};
 use metrics::Metrics;
 use notify::Folders;
 use settings::Settings;
+use source::etcd::{self, Etcd};
 use source::kubernetes::{Kubernetes, OwnHint};
 use source::{Board, Files, Source};
 use work::Work;
@@ -63,6 +68,9 @@ pub enum Error {
     /// Its settings cannot be used.
     #[error(transparent)]
     Settings(#[from] settings::Error),
+    /// What it is told of etcd cannot be meant.
+    #[error(transparent)]
+    Etcd(#[from] etcd::Error),
     /// A file or folder cannot be used.
     #[error(transparent)]
     File(#[from] state::Error),
@@ -100,18 +108,51 @@ pub fn run(state: &State) -> Result<(), Error> {
 }
 
 async fn keep(state: &State, settings: Settings) -> Result<(), Error> {
+    let node = node::config::Settings::read(&state.node_config()).map_err(settings::Error::from)?;
     match settings.source {
         settings::Source::Static(_) => {
             let source = Files::new(state, settings.role);
             keep_from(state, source, settings.listen, settings.conflist).await
         }
+        settings::Source::Etcd(etcd) => {
+            let own = etcd::OwnHint {
+                name: node.name(),
+                role: settings.role,
+                addresses: own_addresses(&node)?,
+                cluster: node.cluster_of(&[], &[]),
+            };
+            let source = Etcd::new(etcd, own)?;
+            let remarks = tell(source.remarks());
+            tokio::select! {
+                done = keep_from(state, source, settings.listen, settings.conflist) => done,
+                never = remarks => match never {},
+            }
+        }
         settings::Source::Kubernetes(kubernetes) => {
-            let node = node::config::Settings::read(&state.node_config()).map_err(settings::Error::from)?;
             let own = OwnHint { name: node.name(), role: settings.role, addresses: node.addresses };
             let source = Kubernetes::new(kubernetes, own);
             keep_from(state, source, settings.listen, settings.conflist).await
         }
     }
+}
+
+/// Those that `node.json` names, else those of the interface to everywhere.
+fn own_addresses(node: &node::config::Settings) -> Result<Vec<IpAddr>, Error> {
+    if !node.addresses.is_empty() {
+        return Ok(node.addresses.clone());
+    }
+    let uplinks = net::node::uplinks(&[])?;
+    Ok(uplinks.iter().flat_map(|uplink| &uplink.addresses).map(IpNet::addr).collect())
+}
+
+/// What an operator should know though the source works, whenever it changes.
+async fn tell(mut remarks: watch::Receiver<Vec<String>>) -> Infallible {
+    while remarks.changed().await.is_ok() {
+        for remark in &*remarks.borrow_and_update() {
+            say(Level::Warning, format_args!("{remark}"));
+        }
+    }
+    std::future::pending().await
 }
 
 async fn keep_from(

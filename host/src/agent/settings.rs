@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::source::etcd::EtcdSettings;
 use super::source::kubernetes::KubernetesSettings;
 use crate::node::config;
 use crate::plan::Role;
@@ -51,6 +52,8 @@ pub struct Settings {
 pub enum Source {
     /// `node.json` and `peers.json`.
     Static(Static),
+    /// An etcd, which also gives each node its blocks.
+    Etcd(EtcdSettings),
     /// The Nodes of a Kubernetes cluster.
     Kubernetes(KubernetesSettings),
 }

@@ -112,10 +112,15 @@ fn renumber(lab: &mut Lab, name: &str, block: IpNet) -> Result<()> {
     tell(lab, name)
 }
 
-/// The node's own settings, and everybody else's list of peers.
+/// The node's own settings, and everybody else's list of peers. Where there is no such list, the agent says of itself
+/// what it was started with.
 fn tell(lab: &Lab, name: &str) -> Result<()> {
     for node in lab.nodes.iter().filter(|node| node.name == name) {
         settings::configure(&Machine::node(node), &lab.shape)?;
+    }
+    if !lab.shape.names_pools() {
+        agents::kill(name)?;
+        agents::start(name)?;
     }
     settings::publish(lab)?;
     agents::wait(&Machine::all(lab))

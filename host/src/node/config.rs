@@ -164,7 +164,7 @@ impl Settings {
 
     /// The blocks of all pods, where the node has these pools: those that are named here, else those that somebody
     /// else `knows`, else the customary ones if nobody chose others, else the pools.
-    pub(super) fn cluster_of(&self, pools: &[IpNet], known: &[IpNet]) -> Vec<IpNet> {
+    pub(crate) fn cluster_of(&self, pools: &[IpNet], known: &[IpNet]) -> Vec<IpNet> {
         let customary = default_cluster();
         match &self.cluster {
             Some(cluster) => cluster.clone(),
