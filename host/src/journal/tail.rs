@@ -72,3 +72,73 @@ fn rest(file: &mut File, path: &Path, reading: &mut Reading) -> Result<(), Error
     reading.take(path, &bytes[..whole]);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Change, Time, What};
+    use crate::names::Digest;
+    use crate::state::State;
+
+    fn change(number: u8) -> Entry<'static> {
+        let (by, policy) = ("root".to_owned(), "bridge".parse().expect("a name"));
+        let what = What::Installed { digest: Digest([number; 32]) };
+        Entry::Change(Change { at: Time::now(), by, policy, network: None, what })
+    }
+
+    fn numbers(tail: &mut Tail) -> Vec<u8> {
+        let number = |entry: &Entry<'_>| match entry {
+            Entry::Change(Change { what: What::Installed { digest }, .. }) => digest.0[0],
+            other => panic!("{other:?}"),
+        };
+        tail.read().expect("readable").iter().map(number).collect()
+    }
+
+    #[test]
+    fn only_what_is_new_is_read_and_all_of_it() {
+        let root = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(&State::new(Some(root.path())));
+        let append = |number: u8| journal.append(&change(number)).expect("room");
+        let mut early = journal.tail();
+        assert_eq!(numbers(&mut early), [0; 0]);
+        append(1);
+        let mut late = journal.tail();
+        append(2);
+        assert_eq!((numbers(&mut early), numbers(&mut late)), (vec![1, 2], vec![2]));
+        assert_eq!((numbers(&mut early), numbers(&mut late)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn files_that_are_moved_aside_are_read_to_their_end() {
+        let root = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(&State::new(Some(root.path())));
+        let append = |number: u8| journal.append(&change(number)).expect("room");
+        append(1);
+        let mut tail = journal.tail();
+        append(2);
+        std::fs::rename(journal.file(0), journal.file(2)).expect("ours");
+        append(3);
+        std::fs::rename(journal.file(0), journal.file(1)).expect("ours");
+        append(4);
+        assert_eq!(numbers(&mut tail), [2, 3, 4]);
+        append(5);
+        assert_eq!(numbers(&mut tail), [5]);
+    }
+
+    #[test]
+    fn half_a_line_waits_for_its_other_half() {
+        use std::io::Write as _;
+        let root = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(&State::new(Some(root.path())));
+        journal.append(&change(1)).expect("room");
+        let mut tail = journal.tail();
+        journal.append(&change(2)).expect("room");
+        let text = std::fs::read(journal.file(0)).expect("it is there");
+        let line = text.split_inclusive(|byte| *byte == b'\n').next_back().expect("a line").to_vec();
+        let mut file = std::fs::OpenOptions::new().append(true).open(journal.file(0)).expect("ours");
+        file.write_all(&line[..40]).expect("room");
+        assert_eq!(numbers(&mut tail), [2]);
+        file.write_all(&line[40..]).expect("room");
+        assert_eq!(numbers(&mut tail), [2]);
+    }
+}

@@ -43,7 +43,7 @@ fn agents_that_are_killed_leave_the_kernel_as_planned_to_the_next() {
     // As many moments of its life as a test has time for: a little later each time.
     for round in 0..24_u8 {
         let wanted = if round % 2 == 0 { &all[..] } else { &all[..2] };
-        bench.podwire.configure("peers.json", if round % 2 == 0 { &*FOUR } else { &*THREE });
+        bench.podwire.configure("peers.json", if round % 2 == 0 { &FOUR } else { &THREE });
         let agent = bench.agent();
         if round % 3 == 0 {
             ip("route flush proto 112");

@@ -48,6 +48,7 @@ fn another_policy_is_asked_at_once_and_one_that_fails_changes_nothing() {
     let Some(bench) = Bench::new() else { return };
     let _agent = bench.settled();
     bench.podwire.put_into_use("bridge", HOSTILE.as_ref());
+    bench.becomes("0 bridges, 0 routes", &[]);
     let node = |config| json!({ "name": "node-1", "cluster": ["10.244.0.0/16"], "config": config });
     let route = json!({ "destination": "10.244.2.0/24", "next_hop": { "via": "192.168.1.12" } });
     bench.podwire.configure("node.json", &node(json!({ "node_plan": { "routes": [route] } })));
