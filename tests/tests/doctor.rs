@@ -160,7 +160,7 @@ fn chains_that_drop_and_rules_that_refuse() {
     let Some(bench) = Bench::new() else { return };
     // Else each is told twice, once for pods on one bridge.
     bench.bridged(false);
-    bench.sh("iptables -P FORWARD DROP");
+    bench.sh("iptables -P FORWARD DROP; iptables -A FORWARD -j DROP");
     bench.assert_mended("firewall", "wrong", "nftables chain ip filter FORWARD drops");
     bench.sh("iptables -F; iptables -P FORWARD ACCEPT; iptables -A FORWARD -i wire -j ACCEPT; iptables -A FORWARD -j REJECT");
     bench.assert_mended("firewall", "wrong", "a rule of nftables chain ip filter FORWARD drops");

@@ -82,12 +82,18 @@ pub fn blocked_forwarding(cluster: &[IpNet]) -> Vec<Finding> {
 
 /// The same, but for the switches of forwarding.
 pub fn dropped_forwarding(cluster: &[IpNet]) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = Vec::new();
     for chains in [nftables::dropping_chains(), nftables::refusals::forward(), legacy::dropping_chains()] {
-        match chains {
-            Ok(chains) => findings.extend(chains.iter().flat_map(|chain| dropped(chain, cluster))),
-            Err(error) => findings.push(uninspected(&error)),
-        }
+        let found = match chains {
+            Ok(chains) => chains.iter().flat_map(|chain| dropped(chain, cluster)).collect(),
+            Err(error) => vec![uninspected(&error)],
+        };
+        // A chain may drop by its policy and by a rule: one command mends both.
+        let is_news = |finding: &Finding| {
+            finding.remedy.is_none() || findings.iter().all(|known| known.remedy != finding.remedy)
+        };
+        let news: Vec<Finding> = found.into_iter().filter(is_news).collect();
+        findings.extend(news);
     }
     findings
 }
