@@ -12,7 +12,7 @@ use std::time::Duration;
 use podwire::agent::source::kubernetes::{Kubernetes, KubernetesSettings, OwnHint, Patience};
 use podwire::agent::source::{Board, Membership, Source};
 use podwire::plan::Role;
-use podwire_tests::command::kill;
+use podwire_tests::command::{kill, write_file};
 use podwire_tests::kernel::{self, eventually};
 use podwire_tests::kubernetes::{Answer, ApiServer, Asked, KubeNode, TOKEN};
 use podwire_tests::{Node, Podwire};
@@ -401,14 +401,14 @@ async fn a_server_that_is_not_there_is_named() {
         json!({"clusters": [{"name": "c", "cluster": {"server": server}}], "users": [{"name": "u", "user": {}}],
                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}], "current-context": "x"})
     };
-    fs::write(&path, config(&format!("http://{free}")).to_string()).expect("room");
+    write_file(&path, config(&format!("http://{free}")).to_string());
     let mut source = Following::start(source_of(&path));
     let why = source.lost().await;
     assert!(why.contains(&format!("http://{free} refuses connections")), "{why}");
     assert!(why.contains(&format!("`server` in {}", path.display())), "{why}");
     // A certificate of an authority that the kubeconfig does not name.
     let server = ApiServer::start(&folder("stranger"));
-    fs::write(&path, config(&server.url()).to_string()).expect("room");
+    write_file(&path, config(&server.url()).to_string());
     source.ask_again();
     let why = source.lost().await;
     assert!(why.contains("no TLS connection") && why.contains("`certificate-authority` in"), "{why}");
@@ -427,6 +427,8 @@ fn settings_are_checked() {
     assert!(read(r#"{"kubeConfig": "x"}"#).expect_err("no such key").contains("`kubeconfig`"));
 }
 
+/// What it costs is said, not judged: machines differ.
+#[allow(clippy::print_stderr)]
 #[tokio::test]
 async fn heartbeats_of_5000_nodes_are_no_news() {
     let server = ApiServer::start(&folder("many"));
@@ -468,10 +470,10 @@ fn routes_of_pods() -> Vec<String> {
 #[test]
 fn the_agent_keeps_what_the_nodes_say() {
     let Some(node) = Node::enter() else { return };
-    for command in ["link add eth0 type veth peer name wire", "address add 192.168.0.1/24 dev eth0"] {
-        kernel::ip(command);
-    }
-    ["eth0", "wire"].iter().for_each(|link| kernel::ip(&format!("link set {link} up")));
+    kernel::ip("link add eth0 type veth peer name wire");
+    kernel::ip("address add 192.168.0.1/24 dev eth0");
+    kernel::ip("link set eth0 up");
+    kernel::ip("link set wire up");
     let server = server("agent");
     let conflist = folder("agent_conflist").join("10-podwire.conflist");
     let podwire = Podwire::on(&node);

@@ -26,6 +26,7 @@ use serde_json::json;
 use tokio::sync::{oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
+use crate::command::write_file;
 use crate::registry::openssl;
 use cluster::{Cluster, Entry};
 pub use node::KubeNode;
@@ -147,13 +148,13 @@ impl ApiServer {
             "users": [{"name": "test", "user": {"tokenFile": file("token")}}],
         });
         let path = file("kubeconfig");
-        std::fs::write(&path, config.to_string()).expect("room");
+        write_file(&path, config.to_string());
         path
     }
 
     /// What the client's token file holds.
     pub fn write_token(&self, token: &str) {
-        std::fs::write(self.folder.join("token"), token).expect("room");
+        write_file(self.folder.join("token"), token);
     }
 
     /// Which token is good from now on.

@@ -1,8 +1,18 @@
 //! Nodes as kubelet and the control plane write them: what counts is little, the rest is long.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
+
+/// Who wrote which field: it changes with each heartbeat, and is the longest part.
+static MANAGED: LazyLock<String> = LazyLock::new(|| {
+    repeated(60, |i| format!(r#"{{"f:status":{{"f:k{i}":{{".":{{}},"f:lastHeartbeatTime":{{}}}}}}}}"#))
+});
+/// What kubelet reports of its images.
+static IMAGES: LazyLock<String> = LazyLock::new(|| {
+    repeated(50, |i| format!(r#"{{"names":["registry.test/image-{i}@sha256:{i:064}"],"sizeBytes":{i}}}"#))
+});
 
 /// A Node.
 #[derive(Debug, Clone)]
@@ -74,12 +84,7 @@ impl KubeNode {
             Value::Null => String::new(),
             moment => format!(r#""deletionTimestamp":{moment},"#),
         };
-        let managed = repeated(60, |i| {
-            format!(r#"{{"f:status":{{"f:k{i}":{{".":{{}},"f:lastHeartbeatTime":{{}}}}}}}}"#)
-        });
-        let images = repeated(50, |i| {
-            format!(r#"{{"names":["registry.test/image-{i}@sha256:{i:064}"],"sizeBytes":{i}}}"#)
-        });
+        let (managed, images) = (MANAGED.as_str(), IMAGES.as_str());
         format!(
             r#""metadata":{{"name":"{name}",{deletion}"resourceVersion":"{version}","labels":{labels},"managedFields":[{{"manager":"kubelet","fieldsV1":{{"all":[{managed}]}}}}]}},"spec":{spec},"status":{{"conditions":[{{"type":"Ready","lastHeartbeatTime":"{heartbeat}"}}],"addresses":{addresses},"images":[{images}]}}"#
         )
