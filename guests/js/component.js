@@ -18,5 +18,5 @@ export function del() {
 
 // The node itself needs nothing.
 export function node() {
-  return { bridges: [], routes: [], extra: [] };
+  return { bridges: [], routes: [], masquerade: [], extra: [] };
 }

@@ -65,7 +65,7 @@ class WitWorld(wit_world.WitWorld):
 
     def node(self, request):
         """The node itself needs nothing."""
-        return types.NodePlan(bridges=[], routes=[], extra=[])
+        return types.NodePlan(bridges=[], vxlan=None, routes=[], masquerade=[], extra=[])
 
 
 def routed(address):

@@ -440,14 +440,15 @@ typedef struct podwire_policy_types_next_hop_t {
 // Packets are dropped, and the sender is not told.
 #define PODWIRE_POLICY_TYPES_NEXT_HOP_BLACKHOLE 1
 // Through the node's VXLAN device, to the peer that has this address: one of the family of the device's
-// `local`.
+// `local`. The destination may be of either family.
 #define PODWIRE_POLICY_TYPES_NEXT_HOP_TUNNEL 2
 
 // A route on the node, in its main table, marked with podwire's route protocol number (112).
 typedef struct podwire_policy_types_node_route_t {
   // A block inside the cluster's blocks that holds no address of this node or of a peer. Not a
-  // default route; with nothing of this node's own pools in it, unless it is a blackhole. No two
-  // routes have the same destination and metric.
+  // default route. Unless it is a blackhole, it may be no part of this node's own pools, and hold such
+  // a pool only if the plan keeps the pool here with a longer prefix: by the link of a bridge's address,
+  // or by a blackhole. No two routes have the same destination and metric.
   podwire_policy_types_ip_prefix_t   destination;
   podwire_policy_types_next_hop_t   next_hop;
   policy_option_u32_t   metric;
@@ -457,7 +458,7 @@ typedef struct podwire_policy_types_node_route_t {
 // `local`, and that of a peer's device from the peer's address, so that nobody has to tell; it learns nothing
 // from frames, and floods none.
 typedef struct podwire_policy_types_vxlan_t {
-  // An interface name, of none of the plan's bridges.
+  // An interface name, of none of the plan's bridges and of none of the uplinks.
   policy_string_t   name;
   // The VXLAN network identifier, 1 to 16,777,215; the same on every node.
   uint32_t   id;
@@ -465,8 +466,9 @@ typedef struct podwire_policy_types_vxlan_t {
   uint16_t   port;
   // The node's end: one of the node's addresses.
   podwire_policy_types_ip_address_t   local;
-  // In bytes, 68 to 65,535, at least 1,280 with IPv6. An outer IPv4 header takes 50 bytes of the uplink's MTU
-  // together with the others, an outer IPv6 header 70.
+  // In bytes, 68 to 65,535, at least 1,280 if an IPv6 route leads through it. An outer IPv4 header takes 50
+  // bytes of the uplink's MTU together with the others, an outer IPv6 header 70: not more than what is left of
+  // that of the uplink which carries `local`, if there is one.
   uint32_t   mtu;
 } podwire_policy_types_vxlan_t;
 
@@ -491,8 +493,8 @@ typedef struct podwire_policy_types_node_plan_t {
   // Needed by a route whose next hop is `tunnel`.
   podwire_policy_types_option_vxlan_t   vxlan;
   podwire_policy_types_list_node_route_t   routes;
-  // Blocks of the node's pools: what pods in them send to addresses outside the cluster's blocks leaves with
-  // the node's own address. Between pods there is no translation, ever.
+  // Blocks of the node's pools, none of which overlaps another: what pods in them send to addresses outside
+  // the cluster's blocks leaves with the node's own address. Between pods there is no translation, ever.
   podwire_policy_types_list_ip_prefix_t   masquerade;
   policy_list_tuple2_string_string_t   extra;
 } podwire_policy_types_node_plan_t;

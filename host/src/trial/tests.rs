@@ -1,11 +1,14 @@
 //! The battery tells good policies from bad ones.
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
+
+use ipnet::IpNet;
 
 use super::battery::battery_within;
 use super::*;
 use crate::leases::Ledger;
-use crate::plan::{AddRequest, NodeRequest, Role};
+use crate::plan::{AddRequest, Node, NodeRequest, Peer, Role, Uplink};
 use crate::policy::testing::{Guest, request};
 use crate::policy::{Engine, Policy, limits};
 
@@ -108,6 +111,51 @@ fn work_that_is_too_much_for_a_large_cluster_is_told_and_no_fault() {
         "{report}"
     );
     assert!(row("node: 1,000 peers").example.as_ref().unwrap().contains("units of fuel"), "{report}");
+}
+
+/// Half of them on the node's link.
+fn thousands_of_peers(config: &str, block_of: fn(u16) -> [String; 2]) -> NodeRequest {
+    let net = |text: &str| text.parse::<IpNet>().unwrap();
+    let addresses = ["172.16.0.1/21", "fd01::1/117"].map(net).to_vec();
+    let node = Node {
+        addresses: addresses.iter().map(IpNet::addr).collect(),
+        pools: ["10.95.255.0/24", "fd00:ffff::/64"].map(net).to_vec(),
+        cluster: ["10.64.0.0/11", "fd00::/16"].map(net).to_vec(),
+        ..request().node
+    };
+    let peer = |i: u16| {
+        let [high, low] = (2 * i + 2).to_be_bytes();
+        let addresses =
+            vec![IpAddr::from([172, 16, high, low]), format!("fd01::{:x}", 2 * i + 2).parse().unwrap()];
+        let pools = block_of(i).map(|block| net(&block)).to_vec();
+        Peer { name: format!("node-{i}.example"), role: Role::Host, addresses, pools }
+    };
+    let uplinks = vec![Uplink { name: "eth0".parse().unwrap(), addresses, mtu: 1_500 }];
+    let peers = (0..5_000).map(peer).collect();
+    NodeRequest { node, role: Role::Host, uplinks, peers, config: config.into() }
+}
+
+/// With room for a policy that has more to weigh, and even if they are all the same wrong block.
+#[test]
+fn thousands_of_peers_are_no_strain() {
+    let own = |i: u16| [format!("10.{}.{}.0/24", 64 + (i >> 8), i & 255), format!("fd00:0:{i:x}::/64")];
+    let same = |_: u16| ["10.64.0.0/24".to_owned(), "10.9.0.0/24".to_owned()];
+    for (config, block_of, routes) in [
+        ("{}", own as fn(u16) -> [String; 2], 10_000),
+        (r#"{ "ways": "direct" }"#, own, 2_046),
+        (r#"{ "ways": "vxlan" }"#, own, 10_000),
+        (r#"{ "ways": "router", "router": ["172.16.0.254", "fd01::2"] }"#, own, 4),
+        ("{}", same, 1),
+    ] {
+        let said = decision::node(&BRIDGE, &thousands_of_peers(config, block_of));
+        let plan = said.answer.unwrap().unwrap().unwrap();
+        assert_eq!(plan.routes.len(), routes, "{config}");
+        let spent = said.spent.unwrap();
+        assert!(
+            spent.fuel < limits::FUEL / 10 * 9 && spent.memory < limits::MEMORY / 2,
+            "{config}: {spent:?}"
+        );
+    }
 }
 
 /// How the policy fails that does this in that export.

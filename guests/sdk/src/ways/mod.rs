@@ -27,7 +27,7 @@ use serde::Deserialize;
 
 use crate::{Family, IpNet, NextHop, NodePlan, NodeRequest, NodeRoute, Peer, Refusal, Role, Vxlan, config};
 
-use destinations::{destinations, machines_in_cluster};
+use destinations::{Destination, Span, destinations, machines_in_cluster};
 use naming::Naming;
 
 /// The least MTU with which IPv6 works, in bytes (RFC 8200, section 5).
@@ -118,12 +118,14 @@ impl Ways {
         let mut naming = Naming::default();
         let mut plan = chooser.wide_routes();
         let wide = plan.routes.len();
-        for (peer, block) in destinations(request, &mut naming) {
+        for Destination { peer, block, .. } in destinations(request, &mut naming) {
             if plan.routes[..wide].iter().any(|route| route.destination.contains(&block)) {
                 continue;
             }
             match chooser.next_hop(peer, block) {
-                Ok(Some(next_hop)) => plan = plan.route(block, next_hop),
+                Ok(Some(next_hop)) => {
+                    plan.routes.push(NodeRoute { destination: block, next_hop, metric: None })
+                }
                 Ok(None) => (),
                 Err(why) => naming.warn(|| format!("peer {} is not reached at {block}: {why}", peer.name)),
             }
@@ -155,6 +157,8 @@ struct Chooser<'a> {
     request: &'a NodeRequest,
     /// One of each family at most counts.
     routers: Vec<IpAddr>,
+    /// Of the uplinks; none if these are not known.
+    links: Vec<Span>,
     /// The node's end of tunnels, if there may be any.
     local: Option<IpAddr>,
 }
@@ -171,7 +175,9 @@ impl<'a> Chooser<'a> {
             Way::Auto if !request.uplinks.is_empty() => local(request),
             _ => None,
         };
-        Ok(Self { ways, request, routers: routers(ways, request), local })
+        let prefixes = request.uplinks.iter().flat_map(|uplink| &uplink.addresses);
+        let links = prefixes.copied().map(Span::of).collect();
+        Ok(Self { ways, request, routers: routers(ways, request), links, local })
     }
 
     /// To the cluster's blocks as a whole, as far as the host lets them be routed.
@@ -211,8 +217,12 @@ impl<'a> Chooser<'a> {
     }
 
     fn direct(&self, peer: &Peer, family: Family) -> Option<NextHop> {
-        let mut near = peer.addresses.iter().copied().filter(|address| self.request.is_next_hop(*address));
-        near.find(|address| Family::of(*address) == family).map(NextHop::Via)
+        let mut alike = peer.addresses.iter().copied().filter(|address| Family::of(*address) == family);
+        let is_near = |address| {
+            let on_link = self.links.is_empty() || self.links.iter().any(|link| link.holds(address));
+            on_link && self.request.is_foreign(address)
+        };
+        alike.find(|address| is_near(*address)).map(NextHop::Via)
     }
 
     fn through_router(&self, family: Family) -> Option<NextHop> {
@@ -221,8 +231,8 @@ impl<'a> Chooser<'a> {
 
     fn tunnel(&self, peer: &Peer) -> Option<NextHop> {
         let local = self.local?;
-        let mut ends = peer.addresses.iter().copied().filter(|end| self.request.is_foreign(*end));
-        ends.find(|end| end.is_ipv4() == local.is_ipv4()).map(NextHop::Tunnel)
+        let mut alike = peer.addresses.iter().copied().filter(|end| end.is_ipv4() == local.is_ipv4());
+        alike.find(|end| self.request.is_foreign(*end)).map(NextHop::Tunnel)
     }
 
     fn far(&self, family: Family) -> String {
