@@ -41,7 +41,8 @@ pub enum Error {
     },
     /// No answer, or none that is trusted.
     #[error(
-        "etcd at {endpoint} cannot be reached: {reason}: look at its address, its certificate and the way there"
+        "etcd at {endpoint} cannot be reached: {reason}: look at its address and the way there, and with https at its \
+         certificate and the node's own"
     )]
     Unreachable {
         /// Its URL.
