@@ -310,14 +310,14 @@ fn what_leaves_the_cluster_is_masqueraded_as_planned() {
 fn pods_keep_their_source_inside_the_cluster_and_leave_it_with_the_nodes() {
     isolated(|| {
         let outside = new_namespace();
-        run("ip link add up type veth peer name down");
-        move_to(&outside, "down");
+        run("ip link add near type veth peer name far");
+        move_to(&outside, "far");
         inside(&outside, || {
             for command in [
                 "ip link set lo up",
-                "ip link set down up",
-                "ip address add 203.0.113.9/24 dev down",
-                "ip address add 2001:db8::9/64 dev down nodad",
+                "ip link set far up",
+                "ip address add 203.0.113.9/24 dev far",
+                "ip address add 2001:db8::9/64 dev far nodad",
                 "ip address add 10.244.2.2/32 dev lo",
                 "ip address add fd00:244:2::2/128 dev lo nodad",
                 "ip route add 10.244.1.0/24 via 203.0.113.1",
@@ -327,9 +327,9 @@ fn pods_keep_their_source_inside_the_cluster_and_leave_it_with_the_nodes() {
             }
         });
         for command in [
-            "ip link set up up",
-            "ip address add 203.0.113.1/24 dev up",
-            "ip address add 2001:db8::1/64 dev up nodad",
+            "ip link set near up",
+            "ip address add 203.0.113.1/24 dev near",
+            "ip address add 2001:db8::1/64 dev near nodad",
         ] {
             run(command);
         }
