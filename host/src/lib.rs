@@ -19,6 +19,7 @@
 //! | [`state`] | where everything lies on disk | what it means |
 //! | `trial` | trying policies: written cases, the built-in battery, what a decision costs | CNI, netlink, what is installed |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
+//! | [`memory`] | the heap of the plugin's process | what is kept there |
 //! | [`names`] | identities that are checked once, when they are made | |
 
 #[cfg(feature = "agent")]
@@ -33,6 +34,7 @@ pub mod journal;
 #[cfg(feature = "cli")]
 pub mod lab;
 pub mod leases;
+pub mod memory;
 pub mod names;
 pub mod net;
 pub mod node;
