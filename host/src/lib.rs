@@ -19,7 +19,7 @@
 //! | [`state`] | where everything lies on disk | what it means |
 //! | `trial` | trying policies: written cases, the built-in battery, what a decision costs | CNI, netlink, what is installed |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
-//! | [`memory`] | the heap of the plugin's process | what is kept there |
+//! | [`memory`] | the heap of the plugin's process, and how it copies bytes | what the bytes mean |
 //! | [`names`] | identities that are checked once, when they are made | |
 
 #[cfg(feature = "agent")]
