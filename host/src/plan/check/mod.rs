@@ -24,7 +24,7 @@ use super::{
     AddPlan, AddRequest, Address, Bridge, Checked, DEFAULT_VLAN, Dns, Masquerade, Node, PortVlans, Route,
     Traffic, Wiring,
 };
-use crate::names::{AttachmentId, InterfaceName, MacAddress};
+use crate::names::{AttachmentId, InterfaceName, MacAddress, hex};
 
 pub use node::node;
 
@@ -75,7 +75,7 @@ pub fn add(request: &AddRequest, plan: AddPlan) -> Outcome<Checked> {
         host_interface: host_interface(id, &wiring, plan.host_interface.as_deref())?,
         wiring,
         mac: mac(id, plan.mac.as_deref(), &plan.addresses)?,
-        host_mac: derived_mac(0x0e, &[digest(id)[6], digest(id)[7], digest(id)[8], digest(id)[9]]),
+        host_mac: derived_mac(0x0e, &mac_tail(id)),
         addresses: plan.addresses,
         routes: plan.routes,
         mtu: plan.mtu,
@@ -450,13 +450,18 @@ fn default_mac(id: &AttachmentId, addresses: &[Address]) -> MacAddress {
         IpAddr::V4(v4) => Some(v4.octets()),
         IpAddr::V6(_) => None,
     });
-    let hash = digest(id);
-    derived_mac(0x0a, &ipv4.unwrap_or([hash[6], hash[7], hash[8], hash[9]]))
+    derived_mac(0x0a, &ipv4.unwrap_or_else(|| mac_tail(id)))
 }
 
 /// Locally administered and unicast (IEEE 802, section 8.2.2): 0x0a and 0x0e have the bits `10`.
 fn derived_mac(first: u8, tail: &[u8; 4]) -> MacAddress {
     MacAddress([first, 0x58, tail[0], tail[1], tail[2], tail[3]])
+}
+
+/// What a default name does not have of the hash.
+fn mac_tail(id: &AttachmentId) -> [u8; 4] {
+    let hash = digest(id);
+    [hash[6], hash[7], hash[8], hash[9]]
 }
 
 fn digest(id: &AttachmentId) -> [u8; 32] {
@@ -466,11 +471,8 @@ fn digest(id: &AttachmentId) -> [u8; 32] {
 /// 48 bits: among 1,000 pods of a node, two collide once in half a billion nodes; then the lease database
 /// refuses the second, and nothing is harmed.
 fn default_host_interface(id: &AttachmentId) -> InterfaceName {
-    use std::fmt::Write as _;
     let mut name = String::from("pw");
-    for byte in &digest(id)[..6] {
-        let _ = write!(name, "{byte:02x}");
-    }
+    name.extend(digest(id)[..6].iter().flat_map(|byte| hex(*byte)).map(char::from));
     name.parse().expect("14 bytes of letters and digits are an interface name")
 }
 
