@@ -181,6 +181,11 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Whether a datagram from one namespace reaches an address in another, unchanged in its source.
 fn reaches(from: &Namespace, source: &str, to: &Namespace, target: &str) -> bool {
+    source_at(from, source, to, target) == Some(source.parse().expect("valid"))
+}
+
+/// From whom a datagram comes that reaches an address in another namespace, if it does.
+fn source_at(from: &Namespace, source: &str, to: &Namespace, target: &str) -> Option<IpAddr> {
     let bind = |address: &str| {
         let address = SocketAddr::new(address.parse().expect("valid"), 0);
         UdpSocket::bind(address).expect("an address of this namespace")
@@ -191,8 +196,8 @@ fn reaches(from: &Namespace, source: &str, to: &Namespace, target: &str) -> bool
     receiver.set_read_timeout(Some(Duration::from_secs(3))).expect("set");
     sender.send_to(b"ping", SocketAddr::new(target.parse().expect("valid"), port)).expect("a route");
     match receiver.recv_from(&mut [0; 8]) {
-        Ok((_, sender)) => sender.ip() == source.parse::<IpAddr>().expect("valid"),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+        Ok((_, sender)) => Some(sender.ip()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
         Err(error) => panic!("{error}"),
     }
 }
