@@ -69,6 +69,13 @@ impl Default for Source {
     }
 }
 
+impl Source {
+    /// Whether the members stand in the node's own files, so that everybody can ask the policy about them.
+    pub fn is_files(&self) -> bool {
+        matches!(self, Self::Static(_))
+    }
+}
+
 impl Settings {
     /// Reads `agent.json`; a missing file says nothing.
     pub fn read(path: &Path) -> Result<Self, Error> {

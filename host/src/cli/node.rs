@@ -6,6 +6,8 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::count;
+#[cfg(feature = "agent")]
+use crate::agent::{self, record::Kept};
 use crate::net;
 use crate::net::node::Report;
 use crate::node::{self, Decided};
@@ -32,10 +34,10 @@ pub(super) enum Command {
 pub(super) fn run(state: &State, command: &Command) -> Result<ExitCode> {
     match command {
         #[cfg(feature = "agent")]
-        Command::Run => Ok(crate::agent::run(state).map(|()| ExitCode::SUCCESS)?),
+        Command::Run => Ok(agent::run(state).map(|()| ExitCode::SUCCESS)?),
         Command::Up => {
             nobody_else_keeps(state)?;
-            let Decided { node, plan, .. } = node::decide(state)?;
+            let (node, plan) = decided(state)?;
             Ok(print_outcome(&net::node::apply_undisputed(&plan, &node.cluster)?))
         }
         Command::Plan => {
@@ -52,26 +54,44 @@ pub(super) fn run(state: &State, command: &Command) -> Result<ExitCode> {
 }
 
 /// What an agent would put right again at once is not worth doing.
+#[cfg(feature = "agent")]
 fn nobody_else_keeps(state: &State) -> Result<()> {
-    #[cfg(feature = "agent")]
-    if let Some(process) = crate::agent::running(state) {
+    if let Some(process) = agent::running(state) {
         anyhow::bail!(
             "process {process}, `podwire node run`, keeps this node: change what it reads, or end it first; \
              `podwire status` says what it does"
         );
     }
-    let _ = state;
     Ok(())
 }
 
-/// What shall be true on the node: what its agent keeps true, if there is one, for that may know more than files say.
+#[cfg(not(feature = "agent"))]
+fn nobody_else_keeps(_: &State) -> Result<()> {
+    Ok(())
+}
+
+/// What shall be true on the node: what its agent keeps true, or kept, if that alone knows the members.
+#[cfg(feature = "agent")]
 fn decided(state: &State) -> Result<(Node, NodePlan)> {
-    #[cfg(feature = "agent")]
-    if crate::agent::running(state).is_some()
-        && let Some(kept) = crate::agent::record::Kept::read(state)
-    {
-        return Ok((kept.node, kept.plan));
+    let asks_files = agent::settings::Settings::read(&state.agent_config())?.source.is_files();
+    if agent::running(state).is_none() && asks_files {
+        return from_files(state);
     }
+    match Kept::read(state) {
+        Some(kept) => Ok((kept.node, kept.plan)),
+        None if asks_files => from_files(state),
+        None => anyhow::bail!(
+            "members are not known here: `podwire node run` asks the source that agent.json names"
+        ),
+    }
+}
+
+#[cfg(not(feature = "agent"))]
+fn decided(state: &State) -> Result<(Node, NodePlan)> {
+    from_files(state)
+}
+
+fn from_files(state: &State) -> Result<(Node, NodePlan)> {
     let Decided { node, plan, .. } = node::decide(state)?;
     Ok((node, plan))
 }
