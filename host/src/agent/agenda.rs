@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::retry::Retry;
 
-/// Between two comparisons that the kernel's notifications ask for: one deed of somebody makes many of them.
+/// Between two comparisons, or two questions, that events ask for: one deed of somebody makes many of them.
 const CALM: Duration = Duration::from_millis(100);
 
 /// Between two comparisons that nobody asked for: the net below the notifications.
@@ -57,6 +57,7 @@ pub enum Outcome {
 pub struct Agenda {
     ask: Option<Instant>,
     compare: Option<Instant>,
+    asked: Option<Instant>,
     compared: Option<Instant>,
     is_true: bool,
     asking: Retry,
@@ -69,6 +70,7 @@ impl Agenda {
         Self {
             ask: None,
             compare: has_plan.then(|| now + PATIENCE),
+            asked: None,
             compared: None,
             is_true: false,
             asking: Retry::new(),
@@ -81,12 +83,15 @@ impl Agenda {
         match event {
             Event::Question => {
                 self.asking.reset();
-                self.ask = Some(now);
+                self.ask = Some(sooner(self.ask, calm(self.asked, now)));
+                // What failed may work now, whatever the answer.
+                if self.compared.is_some() && !self.is_true {
+                    self.compare = Some(sooner(self.compare, calm(self.compared, now)));
+                }
             }
             Event::Contradiction => {
-                let calm = self.compared.map_or(now, |compared| now.max(compared + CALM));
                 self.is_true = false;
-                self.compare = Some(self.compare.map_or(calm, |due| due.min(calm)));
+                self.compare = Some(sooner(self.compare, calm(self.compared, now)));
             }
         }
     }
@@ -100,6 +105,7 @@ impl Agenda {
 
     /// The policy was asked.
     pub fn asked(&mut self, outcome: Outcome, now: Instant) {
+        self.asked = Some(now);
         self.ask = match outcome {
             Outcome::Well => None,
             Outcome::Failed => Some(now + self.asking.wait()),
@@ -126,6 +132,14 @@ impl Agenda {
             (Way::Difference, Outcome::Well) => {}
         }
     }
+}
+
+fn calm(last: Option<Instant>, now: Instant) -> Instant {
+    last.map_or(now, |last| now.max(last + CALM))
+}
+
+fn sooner(due: Option<Instant>, other: Instant) -> Instant {
+    due.map_or(other, |due| due.min(other))
 }
 
 #[cfg(test)]
@@ -177,10 +191,33 @@ mod tests {
         let now = Instant::now();
         let mut agenda = settled(now);
         agenda.happened(Event::Contradiction, now);
-        agenda.happened(Event::Question, now);
-        assert_eq!(agenda.next(), Some((now, Duty::Ask)));
-        agenda.asked(Outcome::Well, now);
+        let soon = now + CALM;
+        agenda.happened(Event::Question, soon);
+        assert_eq!(agenda.next(), Some((soon, Duty::Ask)));
+        agenda.asked(Outcome::Well, soon);
         assert_eq!(agenda.way(), Way::Whole);
+    }
+
+    #[test]
+    fn questions_are_gathered() {
+        let now = Instant::now();
+        let mut agenda = settled(now);
+        for _ in 0..1000 {
+            agenda.happened(Event::Question, now + CALM / 10);
+        }
+        assert_eq!(agenda.next(), Some((now + CALM, Duty::Ask)));
+        agenda.happened(Event::Question, now + CALM * 2);
+        assert_eq!(agenda.next(), Some((now + CALM, Duty::Ask)), "none waits for the next one");
+    }
+
+    #[test]
+    fn what_failed_is_tried_when_something_changes_though_the_answer_stays() {
+        let now = Instant::now();
+        let mut agenda = settled(now);
+        agenda.applied(Way::Whole, Outcome::Failed, now);
+        agenda.happened(Event::Question, now + CALM * 2);
+        agenda.asked(Outcome::Well, now + CALM * 2);
+        assert_eq!(agenda.next(), Some((now + CALM * 2, Duty::Compare)));
     }
 
     #[test]
@@ -201,11 +238,10 @@ mod tests {
     fn a_refusal_is_asked_again_at_once_when_something_changes() {
         let now = Instant::now();
         let mut agenda = settled(now);
-        agenda.happened(Event::Question, now);
         agenda.asked(Outcome::Failed, now);
-        assert!(agenda.next().is_some_and(|(due, duty)| duty == Duty::Ask && due > now));
+        assert!(agenda.next().is_some_and(|(due, duty)| duty == Duty::Ask && due > now + CALM));
         agenda.happened(Event::Question, now);
-        assert_eq!(agenda.next(), Some((now, Duty::Ask)));
+        assert_eq!(agenda.next(), Some((now + CALM, Duty::Ask)));
         agenda.asked(Outcome::Well, now);
         assert_eq!(agenda.next(), Some((now + ROUNDS, Duty::Compare)));
     }

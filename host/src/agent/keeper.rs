@@ -1,5 +1,6 @@
 //! The loop: what happened is told to the [`Agenda`], and what is due is done, one duty after the other.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -141,7 +142,10 @@ impl Keeper {
     async fn perform(&mut self, duty: Duty) {
         match duty {
             Duty::Ask => self.ask().await,
-            Duty::Compare => self.carry_out(None, Cause::Doubted).await,
+            Duty::Compare => {
+                self.carry_out(None, Cause::Doubted).await;
+                self.keep_conflist().await;
+            }
         }
     }
 
@@ -166,9 +170,10 @@ impl Keeper {
             }
             Err(error) => {
                 self.agenda.asked(Outcome::Failed, now());
-                say(Level::Warning, format_args!("the plan stays as it is: {error}"));
                 self.metrics.undecided();
-                self.record.undecided(error);
+                if self.record.undecided(&error) {
+                    say(Level::Warning, format_args!("the plan stays as it is: {error}"));
+                }
             }
         }
     }
@@ -182,7 +187,7 @@ impl Keeper {
         self.expected = expected(&kept);
         let before = self.kept.replace(kept.clone());
         self.carry_out(before, Cause::Decided).await;
-        self.keep_conflist(&kept).await;
+        self.keep_conflist().await;
         let state = self.state.clone();
         if let Err(error) = off_the_loop(move || kept.write(&state)).await {
             say(Level::Warning, error);
@@ -207,29 +212,25 @@ impl Keeper {
             self.record.compared = Some(Time::now());
         }
         match cause {
-            Cause::Decided => said("", &done.changes),
+            Cause::Decided => said(Level::Info, "", &done.changes),
             Cause::Doubted => {
-                said("restored: ", &done.changes);
+                said(Level::Info, "restored: ", &done.changes);
                 self.record.restored(&done.changes);
             }
         }
-        let known = std::mem::take(&mut self.record.failures);
-        self.record.failures = known.clone();
-        self.record.failed(&done.failed);
-        let new = self.record.failures.iter().filter(|failure| !known.contains(failure));
-        new.for_each(|failure| say(Level::Warning, &failure.why));
+        said(Level::Warning, "", &self.record.failed(&done.failed));
     }
 
-    async fn keep_conflist(&mut self, kept: &Arc<Kept>) {
-        let Some(conflist) = self.conflist.clone() else { return };
-        let kept = kept.clone();
+    /// Others write that file too, and what was wrong with it may be mended.
+    async fn keep_conflist(&mut self) {
+        let (Some(conflist), Some(kept)) = (self.conflist.clone(), self.kept.clone()) else { return };
         let outcome = off_the_loop(move || conflist.keep(&kept.node)).await;
-        match &outcome {
+        let is_news = self.record.conflist(outcome.as_ref().map(|_| ()));
+        match outcome {
             Ok(true) => say(Level::Info, "the network configuration has the node's pools now"),
-            Ok(false) => {}
-            Err(error) => say(Level::Warning, error),
+            Err(error) if is_news => say(Level::Warning, error),
+            _ => {}
         }
-        self.record.conflist(outcome.map(|_| ()));
     }
 
     /// What is said of the agent follows what it does, but is written only when it differs.
@@ -307,12 +308,12 @@ fn expected(kept: &Kept) -> Expected {
 }
 
 /// A line each, unless there are many.
-fn said(before: &str, changes: &[net::node::Change]) {
+fn said(level: Level, before: &str, events: &[impl Display]) {
     const LINES: usize = 16;
-    for change in changes.iter().take(LINES) {
-        say(Level::Info, format_args!("{before}{change}"));
+    for event in events.iter().take(LINES) {
+        say(level, format_args!("{before}{event}"));
     }
-    if let Some(more) = changes.len().checked_sub(LINES).filter(|more| *more > 0) {
-        say(Level::Info, format_args!("{before}and {more} changes more"));
+    if let Some(more) = events.len().checked_sub(LINES).filter(|more| *more > 0) {
+        say(level, format_args!("{before}and {more} more"));
     }
 }

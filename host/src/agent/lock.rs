@@ -1,14 +1,21 @@
 //! One agent per node.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::state::{self, State};
+
+const MODE: u32 = 0o600;
+
+/// How often, and after how long, the lock is tried again.
+const ATTEMPTS: usize = 5;
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// Why this process is not the node's agent.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +52,7 @@ impl Lock {
             .create(&state.run)
             .map_err(state::Error::io(&state.run, "make the directory"))?;
         let mut file = open(&path).map_err(state::Error::io(&path, "open"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match exclusively(&file) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(Error::Taken { process: holder(&mut file), path }),
             Err(errno) => return Err(state::Error::io(&path, "lock")(errno.into()).into()),
@@ -64,15 +71,29 @@ pub fn running(state: &State) -> Option<String> {
     }
 }
 
-fn open(path: &std::path::Path) -> io::Result<File> {
-    OpenOptions::new()
+/// [`running`] has the lock for a moment too, which is not to keep an agent from starting.
+fn exclusively(file: &File) -> Result<(), Errno> {
+    for _ in 0..ATTEMPTS {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(MOMENT),
+            locked => return locked,
+        }
+    }
+    Err(Errno::WOULDBLOCK)
+}
+
+/// Whoever may read a file may lock it: only root may, one that was there too.
+fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o644)
+        .mode(MODE)
         .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-        .open(path)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(MODE))?;
+    Ok(file)
 }
 
 fn sign(file: &mut File) -> io::Result<()> {
@@ -107,5 +128,24 @@ mod tests {
         drop(lock);
         assert_eq!(running(&state), None);
         Lock::take(&state).expect("it is free again");
+    }
+
+    #[test]
+    fn nobody_else_keeps_an_agent_from_starting() {
+        let root = tempfile::tempdir().expect("a folder");
+        let state = State::new(Some(root.path()));
+        std::fs::create_dir(&state.run).expect("a folder");
+        drop(File::create(state.agent_lock()).expect("one of every user's"));
+        let asking = File::open(state.agent_lock()).expect("readable");
+        flock(&asking, FlockOperation::NonBlockingLockShared).expect("free");
+        std::thread::scope(|scope| {
+            let starting = scope.spawn(|| Lock::take(&state).map(|_| ()));
+            // Opened, and so closed to others, just before it is tried.
+            while asking.metadata().expect("open").permissions().mode() & 0o777 != MODE {
+                std::thread::yield_now();
+            }
+            drop(asking);
+            starting.join().expect("no panic").expect("whoever asked is gone");
+        });
     }
 }

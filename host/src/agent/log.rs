@@ -19,12 +19,27 @@ fn is_journal() -> bool {
     *JOURNAL.get_or_init(|| std::env::var_os("JOURNAL_STREAM").is_some())
 }
 
+/// In one line that does nothing to a terminal: members' names, and policies' words, may be anything.
+pub(super) fn line(what: impl Display) -> String {
+    what.to_string().chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 /// Says it.
 pub(super) fn say(level: Level, what: impl Display) {
-    let line = what.to_string().replace('\n', " ");
+    let line = line(what);
     if is_journal() {
         eprintln!("<{}>{line}", level as u8);
     } else {
         eprintln!("{} {line}", crate::journal::Time::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_ends_a_line_or_moves_the_cursor() {
+        assert_eq!(line("peer a\r\n\u{1b}[2J\u{9b}5mé"), "peer a   [2J 5mé");
     }
 }

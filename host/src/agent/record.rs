@@ -3,11 +3,12 @@
 //!
 //! Both are replaced in one step; only root writes there.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
+use super::log::line;
 use super::source::Standing;
 use crate::journal::Time;
 use crate::net::node::Failed;
@@ -63,7 +64,7 @@ pub struct Trouble {
 impl Trouble {
     /// As it is now; trouble that was there before has lasted since then.
     fn now(before: Option<Self>, why: impl Display) -> Self {
-        let why = why.to_string();
+        let why = line(why);
         let since = before.filter(|before| before.why == why).map_or_else(Time::now, |before| before.since);
         Self { why, since }
     }
@@ -170,24 +171,33 @@ impl Record {
         });
     }
 
-    /// The policy has no answer.
-    pub fn undecided(&mut self, why: impl Display) {
-        self.undecided = Some(Trouble::now(self.undecided.take(), why));
+    /// The policy has no answer. Returns whether that is news.
+    pub fn undecided(&mut self, why: impl Display) -> bool {
+        let before = self.undecided.take();
+        self.undecided = Some(Trouble::now(before.clone(), why));
+        self.undecided != before
     }
 
-    /// The network configuration is kept, or not.
-    pub fn conflist(&mut self, outcome: Result<(), impl Display>) {
-        self.conflist = outcome.err().map(|why| Trouble::now(self.conflist.take(), why));
+    /// The network configuration is kept, or not. Returns whether that is news.
+    pub fn conflist(&mut self, outcome: Result<(), impl Display>) -> bool {
+        let before = self.conflist.take();
+        self.conflist = outcome.err().map(|why| Trouble::now(before.clone(), why));
+        self.conflist != before
     }
 
-    /// Of a plan that was carried out, what did not become true.
-    pub fn failed(&mut self, failed: &[Failed]) {
-        let before = std::mem::take(&mut self.failures);
-        let trouble = |failed: &Failed| {
-            let why = failed.to_string();
-            Trouble::now(before.iter().find(|before| before.why == why).cloned(), why)
-        };
-        self.failures = failed.iter().map(trouble).collect();
+    /// Of a plan that was carried out, what did not become true: there may be thousands. Returns what of that is new.
+    pub fn failed(&mut self, failed: &[Failed]) -> Vec<String> {
+        let before: HashMap<String, Trouble> =
+            self.failures.drain(..).map(|trouble| (trouble.why.clone(), trouble)).collect();
+        self.failures = failed
+            .iter()
+            .map(|failed| {
+                let why = line(failed);
+                Trouble::now(before.get(&why).cloned(), why)
+            })
+            .collect();
+        let new = self.failures.iter().filter(|trouble| !before.contains_key(&trouble.why));
+        new.map(|trouble| trouble.why.clone()).collect()
     }
 
     /// Others had changed these, and they were put right.
@@ -227,11 +237,14 @@ mod tests {
         let failed = |what: &str| Failed { what: Some(what.to_owned()), why: "no".to_owned() };
         record.failed(&[failed("a")]);
         let since = record.failures[0].since;
-        record.failed(&[failed("b"), failed("a")]);
+        assert_eq!(record.failed(&[failed("b"), failed("a")]), ["b: no"]);
         assert_eq!(record.failures[1].since, since);
         assert!(record.failures[0].since > since);
         record.failed(&[]);
         assert!(record.failures.is_empty());
+        assert!(record.undecided("no") && !record.undecided("no"));
+        assert!(record.conflist(Err("no")) && !record.conflist(Err("no")));
+        assert!(record.conflist(Ok::<_, String>(())) && !record.conflist(Ok::<_, String>(())));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::agent::record::{Kept, Record};
 use crate::cni::conflist;
 use crate::net::namespace::Namespace;
 use crate::plan::{NextHop, NodePlan};
-use crate::state::State;
+use crate::state::{State, write_atomically};
 
 /// How long agents may take until all is as it should be, with an etcd that begins.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,7 +61,7 @@ fn launch(machine: &str, what: &str, command: &mut Command) -> Result<()> {
     let log = File::options().create(true).append(true).open(root.join(format!("{what}.log")))?;
     command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
     let child = Namespace::open(&namespace(machine))?.run(|| command.spawn())??;
-    Ok(fs::write(root.join(format!("{what}.pid")), child.id().to_string())?)
+    Ok(write_atomically(&root.join(format!("{what}.pid")), child.id().to_string().as_bytes())?)
 }
 
 /// Waits until all machines know each other, and each is as its policy wants it.

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::log::line;
 use super::retry::Retry;
 use crate::journal::Time;
 
@@ -107,6 +108,7 @@ impl Board {
 
     /// What was posted last stays.
     fn lost(&self, Lost(why): Lost) {
+        let why = line(why);
         self.standing.send_if_modified(|standing| {
             let since = match standing {
                 Standing::Lost { since, .. } => *since,
@@ -201,7 +203,9 @@ mod tests {
             Standing::Lost { since, .. } => since,
             other => panic!("{other:?}"),
         };
-        board.lost(Lost("once".to_owned()));
+        board.lost(Lost("once\u{1b}[2J".to_owned()));
+        let said = |standing: &Standing| matches!(standing, Standing::Lost { why, .. } if why == "once [2J");
+        assert!(said(&board.standing().borrow()), "it reaches terminals");
         let first = since(&board);
         board.lost(Lost("twice".to_owned()));
         assert_eq!(since(&board), first);

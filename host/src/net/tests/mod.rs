@@ -195,7 +195,14 @@ fn source_at(from: &Namespace, source: &str, to: &Namespace, target: &str) -> Op
     let port = receiver.local_addr().expect("bound").port();
     receiver.set_read_timeout(Some(Duration::from_secs(3))).expect("set");
     sender.send_to(b"ping", SocketAddr::new(target.parse().expect("valid"), port)).expect("a route");
-    match receiver.recv_from(&mut [0; 8]) {
+    let received = loop {
+        match receiver.recv_from(&mut [0; 8]) {
+            // After a signal, such as that of another test's child, the kernel does not go on by itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => (),
+            received => break received,
+        }
+    };
+    match received {
         Ok((_, sender)) => Some(sender.ip()),
         Err(error) if error.kind() == ErrorKind::WouldBlock => None,
         Err(error) => panic!("{error}"),

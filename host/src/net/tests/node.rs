@@ -13,16 +13,21 @@ pub(super) fn both() -> [ipnet::IpNet; 2] {
     ["10.244.0.0/16", "fd00:244::/32"].map(|block| block.parse().expect("valid"))
 }
 
-/// A node with an uplink on which its peers are.
+/// A node with an uplink on which its peers are, and of which the kernel has nothing more to say.
 pub(super) fn uplink() {
     for command in [
         "ip link add uplink type veth peer name switch",
+        "ip link set switch addrgenmode none",
+        "ip link set uplink addrgenmode none",
         "ip link set switch up",
         "ip link set uplink up",
         "ip address add 192.168.1.11/24 dev uplink",
         "ip address add fd00:192::11/64 dev uplink nodad",
     ] {
         run(command);
+    }
+    while !output("ip link show uplink").contains("state UP") {
+        std::thread::yield_now();
     }
 }
 

@@ -123,6 +123,11 @@ impl Watch {
             }
         }
         seen.suspicious |= ruleset.is_contradicted();
+        if seen.overrun {
+            // What was lost may have been of any link.
+            self.links = Links::of(link::all(&mut Socket::route()?)?);
+            seen.uplinks_changed = true;
+        }
         self.rearm()?;
         Ok(seen)
     }
@@ -180,12 +185,36 @@ mod tests {
     use rustix::event::{PollFd, PollFlags, poll};
 
     use super::*;
+    use crate::net::node::apply;
     use crate::net::tests::{isolated, run};
-    use crate::plan::NodePlan;
+    use crate::plan::{Bridge, NodePlan};
 
     fn readable(watch: &Watch) -> bool {
         let mut files = [PollFd::new(watch, PollFlags::IN)];
         poll(&mut files, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).expect("polled") == 1
+    }
+
+    #[test]
+    fn links_that_found_no_room_are_known_afterwards() {
+        isolated(|| {
+            let addresses = vec!["10.244.1.1/24".parse().expect("valid")];
+            let bridge = Bridge::plain("cni0".parse().expect("valid"), addresses);
+            let plan = NodePlan { bridges: vec![bridge], ..NodePlan::nothing() };
+            let expected = Expected::of(&plan, &[]);
+            apply(&plan, &[]).expect("applied");
+            let mut watch = Watch::open().expect("listening");
+            set_socket_recv_buffer_size_force(&watch.routing, 0).expect("as little as there is");
+            for turn in 0..20 {
+                run(&format!("ip route add blackhole 10.0.{turn}.0/24"));
+            }
+            run("ip link del cni0");
+            apply(&plan, &[]).expect("made anew");
+            let seen = watch.read(&expected).expect("read");
+            assert!(seen.overrun && seen.uplinks_changed, "{seen:?}");
+            set_socket_recv_buffer_size_force(&watch.routing, WAITING).expect("room");
+            run("ip address del 10.244.1.1/24 dev cni0");
+            assert!(watch.read(&expected).expect("read").suspicious, "the new bridge is not known");
+        });
     }
 
     #[test]
