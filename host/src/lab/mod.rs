@@ -36,7 +36,9 @@ pub fn up(lab: Lab) -> Result<ExitCode> {
     holder::enter()?;
     let lab = build::build(lab)?;
     println!("\n{}", picture(&lab));
-    println!("  podwire lab ping | exec pod1-1 -- ip address | add NAMESPACE/NAME | status | topology | down");
+    println!(
+        "  podwire lab ping | exec pod1-1 -- ip address | add NAMESPACE/NAME | status | topology | down"
+    );
     building.keep()?;
     Ok(ExitCode::SUCCESS)
 }
