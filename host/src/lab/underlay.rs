@@ -109,7 +109,7 @@ pub(super) fn router(lab: &Lab) -> Result<()> {
 pub(super) fn routes_of_router(lab: &Lab) -> Result<()> {
     let routes: Vec<Route> = lab.nodes.iter().flat_map(|node| ways(&node.pools, &node.addresses)).collect();
     in_machine(&Namespace::open(&namespace("router"))?, |_| {
-        Ok(routes.iter().map(route::add_static).collect())
+        Ok(routes.iter().map(route::set_static).collect())
     })?;
     routes.iter().for_each(|route| say("router", &format!("route {route}")));
     Ok(())
@@ -121,7 +121,7 @@ pub(super) fn default_routes(machine: &str, site: u8, shape: &Shape) -> Result<(
     let everything = [IpNet::from(Ipv4Net::default()), IpNet::from(Ipv6Net::default())];
     say(machine, &format!("default route via {}", router[0]));
     let routes = ways(&everything, &router);
-    in_machine(&Namespace::open(&namespace(machine))?, |_| Ok(routes.iter().map(route::add_static).collect()))
+    in_machine(&Namespace::open(&namespace(machine))?, |_| Ok(routes.iter().map(route::set_static).collect()))
 }
 
 /// To each destination by way of the machine's address of that family.
