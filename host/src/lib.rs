@@ -25,7 +25,7 @@
 //! | [`memory`] | the heap of the plugin's process, and how it copies bytes | what the bytes mean |
 //! | [`names`] | identities that are checked once, when they are made | |
 
-#[cfg(feature = "agent")]
+#[cfg(feature = "cli")]
 pub mod agent;
 pub mod attachment;
 #[cfg(feature = "cli")]

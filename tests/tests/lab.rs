@@ -148,8 +148,15 @@ fn two_that_start_at_once_do_not_leave_one_that_nobody_finds() {
 #[test]
 fn a_lab_whose_building_is_killed_is_gone() {
     let Some(bench) = Bench::new() else { return };
-    for moment in ["switch", "node1    a machine", "node1    ADD pod1-1", "node2    route"] {
-        let mut up = bench.podwire.start(&["lab", "up", "--nodes", "2", "--pods", "1"]);
+    let (alone, kept) = (&["--pods", "1"][..], &["--pods", "1", "--agents"][..]);
+    for (moment, with) in [
+        ("switch", alone),
+        ("node1    a machine", alone),
+        ("node1    ADD pod1-1", alone),
+        ("node2    route", alone),
+        ("node2    agent started", kept),
+    ] {
+        let mut up = bench.podwire.start(&[&["lab", "up", "--nodes", "2"], with].concat());
         up.wait_for_line_with(moment);
         kill(children(up.id())[0]);
         bench.assert_nothing_is_left();

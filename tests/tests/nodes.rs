@@ -119,7 +119,7 @@ fn what_is_taken_away_by_hand_comes_back() {
 #[test]
 fn a_node_that_dies_takes_its_routes_along() {
     let Some(bench) = Bench::new() else { return };
-    bench.up(&["--agents", "etcd", "--pods", "1"]);
+    bench.up(&["--agents", "etcd", "--sites", "2", "--pods", "1"]);
     let said = bench.lab(&["ping"]).done();
     assert!(said.contains("\n6 of 6 pairs answered"), "{said}");
     let routes = || bench.sh("node1", "ip route show proto 112");
@@ -134,7 +134,7 @@ fn a_node_that_dies_takes_its_routes_along() {
 #[test]
 fn a_node_moves_to_another_site_and_another_block() {
     let Some(bench) = Bench::new() else { return };
-    bench.up(&["--agents", "--sites", "2", "--nodes", "3", "--pods", "1"]);
+    bench.up(&["--agents", "--sites", "2", "--pods", "1"]);
     assert!(bench.lab(&["ping"]).done().contains("\n6 of 6 pairs answered"));
     let way = |script: &str| bench.sh("node1", script);
     assert!(way("ip route get 10.244.3.2").contains("via 192.168.1.13 dev eth0"));

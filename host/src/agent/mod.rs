@@ -12,12 +12,14 @@
 //! | [`agenda`] | what is due, and when: pure | what it is that is due |
 //! | [`work`] | what takes its time: the policy, the kernel | when |
 //! | [`conflist`] | the network configuration that follows the node's pools | where they come from |
+//! | [`known`] | who belongs to the cluster, for those who do not ask the source | how the node is drawn or judged |
 //! | [`record`] | what is left for `podwire status`, and for the next agent | who reads it |
 //! | [`metrics`] | figures and health, over HTTP | what they are good for |
 
 pub mod agenda;
 pub mod conflist;
 pub mod keeper;
+pub mod known;
 mod lock;
 mod log;
 pub mod metrics;

@@ -13,7 +13,7 @@ use super::source::Standing;
 use crate::journal::Time;
 use crate::net::node::Failed;
 use crate::node::Decided;
-use crate::plan::{Node, NodePlan, Role};
+use crate::plan::{Node, NodePlan, Peer, Role};
 use crate::state::{self, State};
 
 /// How many deeds are remembered.
@@ -26,6 +26,8 @@ pub struct Kept {
     pub node: Node,
     /// What it does for the cluster.
     pub role: Role,
+    /// The others, for whoever asks who they are.
+    pub peers: Vec<Peer>,
     /// The policy that decided, with its digest.
     pub policy: String,
     /// What it decided.
@@ -34,8 +36,8 @@ pub struct Kept {
 
 impl From<Decided> for Kept {
     fn from(decided: Decided) -> Self {
-        let Decided { node, role, plan, policy } = decided;
-        Self { node, role, policy: policy.to_string(), plan }
+        let Decided { node, role, peers, plan, policy } = decided;
+        Self { node, role, peers, policy: policy.to_string(), plan }
     }
 }
 

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use ipnet::IpNet;
 
 use super::plan::PodName;
+use super::topology;
 use crate::cni::conflist;
 use crate::lab::{self, Event, holder, layout};
 
@@ -84,6 +85,8 @@ pub(super) enum Command {
     },
     /// Show the topology, and whether each node is as it should be.
     Status,
+    /// Draw the lab.
+    Topology(topology::Arguments),
     /// Take everything away.
     Down,
     /// Hold the lab's namespaces: `up` starts this.
@@ -161,6 +164,11 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
         Command::Add { pods, node, configuration } => add(pods, &node, configuration.as_deref()),
         Command::Delete { pod } => lab::delete(&pod),
         Command::Status => lab::status(),
+        Command::Topology(arguments) => {
+            // Relative to where it was typed: the lab is entered by its root.
+            let arguments = arguments.absolute()?;
+            arguments.draw(&lab::topology()?)
+        }
         Command::Down => lab::down(),
         Command::Hold => holder::hold().map(|()| ExitCode::SUCCESS),
     }

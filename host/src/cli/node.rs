@@ -6,7 +6,6 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::count;
-#[cfg(feature = "agent")]
 use crate::agent::{self, record::Kept};
 use crate::net;
 use crate::net::node::Report;
@@ -18,7 +17,6 @@ use crate::state::State;
 pub(super) enum Command {
     /// Keep the node as the policy decides, while members come and go and others change the kernel, until somebody
     /// ends it: then everything stays as it is. What it reads stands in agent.json.
-    #[cfg(feature = "agent")]
     Run,
     /// Make what the policy decides for this node, and take away what it no longer wants. What is as it
     /// should be is not touched.
@@ -33,7 +31,6 @@ pub(super) enum Command {
 
 pub(super) fn run(state: &State, command: &Command) -> Result<ExitCode> {
     match command {
-        #[cfg(feature = "agent")]
         Command::Run => Ok(agent::run(state).map(|()| ExitCode::SUCCESS)?),
         Command::Up => {
             nobody_else_keeps(state)?;
@@ -54,7 +51,6 @@ pub(super) fn run(state: &State, command: &Command) -> Result<ExitCode> {
 }
 
 /// What an agent would put right again at once is not worth doing.
-#[cfg(feature = "agent")]
 fn nobody_else_keeps(state: &State) -> Result<()> {
     if let Some(process) = agent::running(state) {
         anyhow::bail!(
@@ -65,13 +61,7 @@ fn nobody_else_keeps(state: &State) -> Result<()> {
     Ok(())
 }
 
-#[cfg(not(feature = "agent"))]
-fn nobody_else_keeps(_: &State) -> Result<()> {
-    Ok(())
-}
-
 /// What shall be true on the node: what its agent keeps true, or kept, if that alone knows the members.
-#[cfg(feature = "agent")]
 fn decided(state: &State) -> Result<(Node, NodePlan)> {
     let asks_files = agent::settings::Settings::read(&state.agent_config())?.source.is_files();
     if agent::running(state).is_none() && asks_files {
@@ -84,11 +74,6 @@ fn decided(state: &State) -> Result<(Node, NodePlan)> {
             "members are not known here: `podwire node run` asks the source that agent.json names"
         ),
     }
-}
-
-#[cfg(not(feature = "agent"))]
-fn decided(state: &State) -> Result<(Node, NodePlan)> {
-    from_files(state)
 }
 
 fn from_files(state: &State) -> Result<(Node, NodePlan)> {

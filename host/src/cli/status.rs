@@ -1,6 +1,5 @@
 //! `podwire status`.
 
-#[cfg(feature = "agent")]
 mod agent;
 
 use std::process::ExitCode;
@@ -16,10 +15,7 @@ use crate::state::State;
 /// or not all is as it shall be; if a version of a policy was taken out of use because it failed and nobody has
 /// activated anything since, or if one fails that there is no alternative to.
 pub(super) fn run(state: &State) -> Result<ExitCode> {
-    #[cfg(feature = "agent")]
     let is_kept = agent::say(state)?;
-    #[cfg(not(feature = "agent"))]
-    let is_kept = true;
     let decides = policies(state)?;
     Ok(if is_kept && decides { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

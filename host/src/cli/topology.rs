@@ -39,16 +39,29 @@ impl Format {
     }
 }
 
-pub(super) fn run(state: &State, Arguments { format, output }: &Arguments) -> Result<ExitCode> {
+impl Arguments {
+    /// The same file, whatever the working directory becomes.
+    pub(super) fn absolute(self) -> Result<Self> {
+        let output = self.output.map(std::path::absolute).transpose()?;
+        Ok(Self { output, ..self })
+    }
+
+    /// Draws it as they say, where they say.
+    pub(super) fn draw(&self, topology: &Topology) -> Result<ExitCode> {
+        let drawn = self.format.render(topology);
+        match &self.output {
+            None => print!("{drawn}"),
+            Some(file) => write_atomically(file, drawn.as_bytes())
+                .with_context(|| format!("{} cannot be written", file.display()))?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+pub(super) fn run(state: &State, arguments: &Arguments) -> Result<ExitCode> {
     let topology = match lab::around(state) {
         Some(lab) => Topology::from(&lab),
         None => live::gather(state)?,
     };
-    let drawn = format.render(&topology);
-    match output {
-        None => print!("{drawn}"),
-        Some(file) => write_atomically(file, drawn.as_bytes())
-            .with_context(|| format!("{} cannot be written", file.display()))?,
-    }
-    Ok(ExitCode::SUCCESS)
+    arguments.draw(&topology)
 }

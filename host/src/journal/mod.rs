@@ -22,7 +22,7 @@ mod reader;
 mod recorder;
 #[cfg(feature = "cli")]
 mod replay;
-#[cfg(feature = "agent")]
+#[cfg(feature = "cli")]
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -44,7 +44,7 @@ pub use reader::Reading;
 pub use recorder::{Fact, Facts, Recorder};
 #[cfg(feature = "cli")]
 pub use replay::{Again, Decided, replay};
-#[cfg(feature = "agent")]
+#[cfg(feature = "cli")]
 pub use tail::Tail;
 pub use time::Time;
 pub use writer::Appender;

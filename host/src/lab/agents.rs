@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use ipnet::IpNet;
 
-use super::layout::{Node, Shape};
+use super::layout::{Node, Shape, on_underlay};
 use super::settings::{Machine, store_url};
 use super::{holder, namespace, root, say};
 use crate::agent::record::{Kept, Record};
@@ -99,16 +99,25 @@ fn lack(machine: &Machine<'_>, machines: &[Machine<'_>]) -> Option<String> {
     }
     let others = machines.iter().filter(|other| other.name != machine.name);
     let mut pools = others.flat_map(|other| other.pools.iter().map(move |pool| (pool, other)));
-    let (pool, of) = pools.find(|(pool, of)| !has_way(&kept.plan, pool, of, machines))?;
+    let (pool, of) = pools.find(|(pool, of)| !has_way(machine, &kept.plan, pool, of, machines))?;
     Some(format!("it has no way to {pool} of {}", of.name))
 }
 
-/// By way of the machine itself, or of a router.
-fn has_way(plan: &NodePlan, pool: &IpNet, of: &Machine<'_>, machines: &[Machine<'_>]) -> bool {
+/// By way of the machine itself, or of a router; and from where this machine is now, for it may have moved.
+fn has_way(
+    from: &Machine<'_>,
+    plan: &NodePlan,
+    pool: &IpNet,
+    of: &Machine<'_>,
+    machines: &[Machine<'_>],
+) -> bool {
+    let is_on_link = |to: &IpAddr| from.addresses.iter().any(|own| on_underlay(*own).contains(to));
+    let has_tunnels = plan.vxlan.as_ref().is_some_and(|device| from.addresses.contains(&device.local));
     let is_on_way = |machine: &&Machine<'_>| machine.name == of.name || machine.is_router();
     let on_way: Vec<&IpAddr> = machines.iter().filter(is_on_way).flat_map(|one| &one.addresses).collect();
     plan.routes.iter().filter(|route| route.destination.contains(pool)).any(|route| match route.next_hop {
-        NextHop::Via(to) | NextHop::Tunnel(to) => on_way.contains(&&to),
+        NextHop::Via(to) => is_on_link(&to) && on_way.contains(&&to),
+        NextHop::Tunnel(to) => has_tunnels && on_way.contains(&&to),
         NextHop::Blackhole => false,
     })
 }

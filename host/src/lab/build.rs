@@ -1,8 +1,10 @@
 //! Building the lab, step by step, as the lecture does.
 
+use std::net::IpAddr;
+
 use anyhow::{Result, bail};
 
-use super::layout::{Lab, Membership, Node};
+use super::layout::{Lab, Membership, Node, Shape};
 use super::settings::{self, Machine};
 use super::{agents, pods, podwire, record, say, underlay};
 use crate::state::write_atomically;
@@ -15,10 +17,10 @@ pub(super) fn build(mut lab: Lab) -> Result<Lab> {
     }
     match &lab.shape.agents {
         Some(Membership::Etcd) => {
-            underlay::machine("store", 1, &lab.shape.store())?;
+            machine("store", 1, &lab.shape.store(), &lab.shape)?;
             agents::start_store(&lab.shape)?;
         }
-        Some(Membership::Other(_)) => underlay::machine("store", 1, &lab.shape.store())?,
+        Some(Membership::Other(_)) => machine("store", 1, &lab.shape.store(), &lab.shape)?,
         _ if lab.shape.router && lab.shape.agents.is_none() => underlay::routes_of_router(&lab)?,
         _ => (),
     }
@@ -37,10 +39,7 @@ pub(super) fn build(mut lab: Lab) -> Result<Lab> {
 /// A node's machine and what runs on it; its pods too, unless an agent has to learn their addresses first.
 pub(super) fn switch_on(lab: &mut Lab, at: usize) -> Result<()> {
     let (shape, node) = (&lab.shape, &mut lab.nodes[at]);
-    underlay::machine(&node.name, node.site, &node.addresses)?;
-    if shape.has_router() {
-        underlay::default_routes(node, shape)?;
-    }
+    machine(&node.name, node.site, &node.addresses, shape)?;
     settings::configure(&Machine::node(node), shape)?;
     match shape.agents {
         Some(_) => agents::start(&node.name),
@@ -49,6 +48,15 @@ pub(super) fn switch_on(lab: &mut Lab, at: usize) -> Result<()> {
             wire(node)
         }
     }
+}
+
+/// A machine on the switch, that reaches those of other sites too.
+fn machine(name: &str, site: u8, addresses: &[IpAddr], shape: &Shape) -> Result<()> {
+    underlay::machine(name, site, addresses)?;
+    if shape.has_router() {
+        underlay::default_routes(name, site, shape)?;
+    }
+    Ok(())
 }
 
 /// With agents: waits until they know each other, and adds the pods that are still to be wired.

@@ -94,7 +94,7 @@ fn carry(lab: &mut Lab, name: &str, site: u8) -> Result<()> {
     let number = name.trim_start_matches("node").parse::<u8>()?;
     (node.site, node.addresses) = (site, shape.families.machine(site, 10 + number));
     underlay::carry(name, &before, site, &node.addresses)?;
-    underlay::default_routes(node, &shape)?;
+    underlay::default_routes(name, site, &shape)?;
     say(name, &format!("now at site {site}"));
     tell(lab, name)
 }

@@ -93,7 +93,10 @@ pub fn hold() -> Result<()> {
         // Whoever connects only wants to know that it is there.
         listener.incoming().for_each(drop);
     }
-    Ok(())
+    // The builder is in the lab too, and has to say what went wrong.
+    let stay: Vec<Pid> =
+        [Some(rustix::process::getpid()), rustix::process::getppid()].into_iter().flatten().collect();
+    clear(&fs::read_link("/proc/self/ns/mnt")?, &stay)
 }
 
 fn isolate() -> Result<()> {
@@ -143,15 +146,20 @@ pub fn stop() -> Result<bool> {
     let Some((pid, holder)) = find()? else { return Ok(false) };
     let lab = mounts_of(pid.as_raw_nonzero().get()).context("the lab's process cannot be looked at")?;
     // The holder last: if this process is killed before, the lab can be found again.
+    clear(&lab, &[pid])?;
+    end(&holder)?;
+    Ok(true)
+}
+
+/// Ends what runs in a mount namespace, and what that starts meanwhile, some processes excepted.
+fn clear(mounts: &Path, except: &[Pid]) -> Result<()> {
     loop {
-        let inside = processes_in(&lab, pid)?;
+        let inside = processes_in(mounts, except)?;
         if inside.is_empty() {
-            break;
+            return Ok(());
         }
         inside.iter().try_for_each(end)?;
     }
-    end(&holder)?;
-    Ok(true)
 }
 
 /// Ends a process of the lab in which this one is, by its number: never another that got the number since.
@@ -176,12 +184,12 @@ fn end(process: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// What runs in a mount namespace, one process excepted.
-fn processes_in(mounts: &Path, except: Pid) -> Result<Vec<OwnedFd>> {
+/// What runs in a mount namespace, some processes excepted.
+fn processes_in(mounts: &Path, except: &[Pid]) -> Result<Vec<OwnedFd>> {
     let mut inside = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let Some(pid) = Pid::from_raw(pid).filter(|pid| *pid != except) else { continue };
+        let Some(pid) = Pid::from_raw(pid).filter(|pid| !except.contains(pid)) else { continue };
         // Opened before it is looked at: then it is the same process.
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
         if mounts_of(pid.as_raw_nonzero().get()).is_ok_and(|found| found == mounts) {

@@ -36,7 +36,9 @@ pub fn up(lab: Lab) -> Result<ExitCode> {
     holder::enter()?;
     let lab = build::build(lab)?;
     println!("\n{}", picture(&lab));
-    println!("  podwire lab ping | exec pod1-1 -- ip address | add NAMESPACE/NAME | status | down");
+    println!(
+        "  podwire lab ping | exec pod1-1 -- ip address | add NAMESPACE/NAME | status | topology | down"
+    );
     building.keep()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -96,6 +98,11 @@ pub fn delete(name: &str) -> Result<ExitCode> {
     node.pods.remove(at);
     build::keep(&lab)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the lab looks like.
+pub fn topology() -> Result<Topology> {
+    Ok(Topology::from(&entered()?))
 }
 
 /// Draws the lab, and asks each node whether it is as it should be.

@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use anyhow::{Context as _, Result};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::layout::{Lab, Node, Shape, on_underlay};
+use super::layout::{Lab, Shape, on_underlay};
 use super::{namespace, namespaces, say};
 use crate::names::{InterfaceName, MacAddress};
 use crate::net::bridge::{self, Vlans};
@@ -109,21 +109,19 @@ pub(super) fn router(lab: &Lab) -> Result<()> {
 pub(super) fn routes_of_router(lab: &Lab) -> Result<()> {
     let routes: Vec<Route> = lab.nodes.iter().flat_map(|node| ways(&node.pools, &node.addresses)).collect();
     in_machine(&Namespace::open(&namespace("router"))?, |_| {
-        Ok(routes.iter().map(route::add_static).collect())
+        Ok(routes.iter().map(route::set_static).collect())
     })?;
     routes.iter().for_each(|route| say("router", &format!("route {route}")));
     Ok(())
 }
 
 /// Everything by way of the router.
-pub(super) fn default_routes(node: &Node, shape: &Shape) -> Result<()> {
-    let router = shape.router(node.site);
+pub(super) fn default_routes(machine: &str, site: u8, shape: &Shape) -> Result<()> {
+    let router = shape.router(site);
     let everything = [IpNet::from(Ipv4Net::default()), IpNet::from(Ipv6Net::default())];
-    say(&node.name, &format!("default route via {}", router[0]));
+    say(machine, &format!("default route via {}", router[0]));
     let routes = ways(&everything, &router);
-    in_machine(&Namespace::open(&namespace(&node.name))?, |_| {
-        Ok(routes.iter().map(route::add_static).collect())
-    })
+    in_machine(&Namespace::open(&namespace(machine))?, |_| Ok(routes.iter().map(route::set_static).collect()))
 }
 
 /// To each destination by way of the machine's address of that family.

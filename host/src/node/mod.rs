@@ -7,7 +7,7 @@ use crate::leases::Empty;
 use crate::names::PolicyName;
 use crate::net;
 use crate::plan::check::{self, Violation};
-use crate::plan::{Node, NodePlan, NodeRequest, Refusal, Role};
+use crate::plan::{Node, NodePlan, NodeRequest, Peer, Refusal, Role};
 use crate::policy::{self, Engine, Policy};
 use crate::registry::{self, Installed, Registry};
 use crate::state::State;
@@ -54,6 +54,8 @@ pub struct Decided {
     pub node: Node,
     /// What it does for the cluster.
     pub role: Role,
+    /// The others.
+    pub peers: Vec<Peer>,
     /// What its policy decided, and the checks let pass.
     pub plan: NodePlan,
     /// The policy.
@@ -98,8 +100,8 @@ impl Asker {
             Ok(plan) => match check::node(request, plan) {
                 Err(violation) => Err(Error::Broken { policy, violation }),
                 Ok(plan) => {
-                    let (node, role, policy) = (request.node.clone(), request.role, version.clone());
-                    Ok(Decided { node, role, plan, policy })
+                    let NodeRequest { node, role, peers, .. } = request.clone();
+                    Ok(Decided { node, role, peers, plan, policy: version.clone() })
                 }
             },
         }

@@ -91,7 +91,7 @@ impl Registry {
     }
 
     /// The folder whose files change when a name stands for another version.
-    #[cfg(feature = "agent")]
+    #[cfg(feature = "cli")]
     pub fn names_dir(&self) -> PathBuf {
         self.policies.join(NAMES)
     }

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use super::{Bridge, Node, Pod, Topology, Tunnel};
 use crate::agent::record::Kept;
 use crate::lab::layout::{self, Lab, on_underlay};
-use crate::plan::{NextHop, NodeRoute, Role};
+use crate::plan::{NextHop, Role};
 use crate::state::State;
 
 impl From<&Lab> for Topology {
@@ -24,12 +26,13 @@ impl From<&Lab> for Topology {
 
 fn router(lab: &Lab) -> Node {
     let shape = &lab.shape;
-    let made = || lab.nodes.iter().filter(|_| shape.router).flat_map(routes_to).collect();
+    let made = || lab.nodes.iter().filter(|_| shape.router).flat_map(directly).collect();
+    let routes = kept("router").map_or_else(made, |kept| of_plan(&kept));
     Node {
         name: "router".to_owned(),
         role: Role::Router,
         addresses: (1..=shape.sites).flat_map(|site| shape.router(site)).map(|one| one.to_string()).collect(),
-        routes: kept("router").map_or_else(made, |kept| routes_of(&kept)),
+        routes: routes.iter().map(told).collect(),
         ..Node::default()
     }
 }
@@ -53,7 +56,7 @@ fn host(lab: &Lab, node: &layout::Node) -> Node {
     Node {
         name: if node.dead { format!("{} (switched off)", node.name) } else { node.name.clone() },
         addresses: node.addresses.iter().map(IpAddr::to_string).collect(),
-        routes: kept(&node.name).map_or_else(|| made(lab, node), |kept| routes_of(&kept)),
+        routes: defaults(lab, node).chain(routes(lab, node).iter().map(told)).collect(),
         bridges: vec![bridge],
         ..Node::default()
     }
@@ -64,44 +67,68 @@ fn kept(machine: &str) -> Option<Kept> {
     Kept::read(&State::new(Some(&crate::lab::root(machine))))
 }
 
-fn routes_of(kept: &Kept) -> Vec<String> {
-    let told = |route: &NodeRoute| match route.next_hop {
-        NextHop::Via(via) => format!("{} via {via}", route.destination),
-        NextHop::Tunnel(to) => format!("{} through the tunnel to {to}", route.destination),
-        NextHop::Blackhole => format!("{} nowhere", route.destination),
-    };
-    kept.plan.routes.iter().map(told).collect()
-}
+/// Where a block of pods is reached.
+type Way = (IpNet, NextHop);
 
-/// What the lab made without an agent.
-fn made(lab: &Lab, node: &layout::Node) -> Vec<String> {
-    if lab.shape.has_router() {
-        return lab.shape.router(node.site).iter().map(|router| format!("default via {router}")).collect();
+fn told((block, hop): &Way) -> String {
+    match hop {
+        NextHop::Via(via) => format!("{block} via {via}"),
+        NextHop::Tunnel(to) => format!("{block} through the tunnel to {to}"),
+        NextHop::Blackhole => format!("{block} nowhere"),
     }
-    lab.nodes.iter().filter(|peer| peer.name != node.name).flat_map(routes_to).collect()
 }
 
-fn routes_to(node: &layout::Node) -> impl Iterator<Item = String> {
-    node.pools.iter().filter_map(|pool| {
-        let via = node.addresses.iter().find(|address| address.is_ipv4() == pool.addr().is_ipv4())?;
-        Some(format!("{pool} via {via}"))
-    })
+fn of_plan(kept: &Kept) -> Vec<Way> {
+    kept.plan.routes.iter().map(|route| (route.destination, route.next_hop.clone())).collect()
+}
+
+/// What the node's agent keeps true, or what was made without one.
+fn routes(lab: &Lab, node: &layout::Node) -> Vec<Way> {
+    kept(&node.name).map_or_else(|| made(lab, node), |kept| of_plan(&kept))
+}
+
+/// As the built-in policy decides: a router with all the routes leaves none for the nodes.
+fn made(lab: &Lab, node: &layout::Node) -> Vec<Way> {
+    let shape = &lab.shape;
+    let peers = lab.nodes.iter().filter(|peer| !shape.router && peer.name != node.name);
+    let to = |peer: &layout::Node| match shape.way {
+        Some(layout::Way::Vxlan) => by_tunnel(peer),
+        None if peer.site != node.site => by_tunnel(peer),
+        None | Some(layout::Way::Direct) if peer.site == node.site => directly(peer),
+        _ => Vec::new(),
+    };
+    peers.flat_map(to).collect()
+}
+
+/// What nodes have beside, where nobody keeps a plan.
+fn defaults(lab: &Lab, node: &layout::Node) -> impl Iterator<Item = String> {
+    let is_told = lab.shape.has_router() && lab.shape.agents.is_none();
+    let routers = lab.shape.router(node.site).into_iter().filter(move |_| is_told);
+    routers.map(|router| format!("default via {router}"))
+}
+
+fn directly(node: &layout::Node) -> Vec<Way> {
+    let via =
+        |pool: &IpNet| node.addresses.iter().find(|one| one.is_ipv4() == pool.addr().is_ipv4()).copied();
+    node.pools.iter().filter_map(|pool| Some((*pool, NextHop::Via(via(pool)?)))).collect()
+}
+
+/// Tunnels carry both families.
+fn by_tunnel(node: &layout::Node) -> Vec<Way> {
+    let end = node.addresses.first();
+    end.map(|end| node.pools.iter().map(|pool| (*pool, NextHop::Tunnel(*end))).collect()).unwrap_or_default()
 }
 
 /// Each pair of nodes once.
 fn tunnels(lab: &Lab, first: usize) -> Vec<Tunnel> {
     let mut tunnels = Vec::new();
     for (from, node) in lab.nodes.iter().enumerate() {
-        let routes = kept(&node.name).map(|kept| kept.plan.routes).unwrap_or_default();
-        let ends = |to: &layout::Node| {
-            routes
-                .iter()
-                .any(|route| matches!(route.next_hop, NextHop::Tunnel(end) if to.addresses.contains(&end)))
+        let routes = routes(lab, node);
+        let is_end = |to: &layout::Node| {
+            routes.iter().any(|(_, hop)| matches!(hop, NextHop::Tunnel(end) if to.addresses.contains(end)))
         };
-        let later = lab.nodes.iter().enumerate().skip(from + 1);
-        tunnels.extend(
-            later.filter(|(_, to)| ends(to)).map(|(to, _)| Tunnel { from: first + from, to: first + to }),
-        );
+        let later = lab.nodes.iter().enumerate().skip(from + 1).filter(|(_, to)| is_end(to));
+        tunnels.extend(later.map(|(to, _)| Tunnel { from: first + from, to: first + to }));
     }
     tunnels
 }
@@ -156,6 +183,20 @@ mod tests {
         assert!(picture.contains("router 192.168.1.1\n"));
         assert_eq!(picture.matches("default via 192.168.1.1").count(), 3);
         assert_eq!(picture.matches("via 192.168.1.12").count(), 1);
+    }
+
+    #[test]
+    fn tunnels_where_they_were_asked_for_or_nothing_else_leads_there() {
+        let asked = Shape { way: Some(layout::Way::Vxlan), ..shape(false) };
+        let elsewhere = Shape { sites: 2, ..shape(false) };
+        for (shape, line, tunnels) in [
+            (asked, "route 10.244.2.0/24 through the tunnel to 192.168.1.12\n", 3),
+            (elsewhere, "route 10.244.2.0/24 through the tunnel to 192.168.2.12\n", 2),
+        ] {
+            let lab = Lab::new(shape, 3, 0);
+            assert!(picture(&lab).contains(line), "{}", picture(&lab));
+            assert_eq!(Topology::from(&lab).tunnels.len(), tunnels);
+        }
     }
 
     #[test]

@@ -1,15 +1,16 @@
-//! This node: what the kernel has, with the names that the leases and the peers' list know.
+//! This node: what the kernel has, with the names that the leases and the list of peers know.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::{Bridge, Node, Pod, Topology, Tunnel};
+use crate::agent::known::Known;
+use crate::agent::settings;
 use crate::leases::{self, Attachment, Store};
 use crate::net;
 use crate::net::route::{Found, Hop};
 use crate::net::survey::{Interface, Survey};
-use crate::node::config::{self, Settings, read_peers};
 use crate::plan::{self, Peer, Role};
 use crate::state::State;
 
@@ -22,7 +23,7 @@ const SOMEWHERE: &str = "the network between nodes";
 pub enum Error {
     /// The node's settings cannot be used.
     #[error(transparent)]
-    Config(#[from] config::Error),
+    Settings(#[from] settings::Error),
     /// The kernel does not tell.
     #[error(transparent)]
     Net(#[from] net::Error),
@@ -33,12 +34,10 @@ pub enum Error {
 
 /// Looks at the node on which this runs. Changes nothing.
 pub fn gather(state: &State) -> Result<Topology, Error> {
-    let node = Settings::read(&state.node_config())?.node(None, None)?;
-    let mut peers = read_peers(&state.peers())?;
-    peers.retain(|peer| peer.name != node.name);
+    let known = Known::read(state)?;
     let survey = Survey::make()?;
     let attachments = attachments(state)?;
-    Ok(compose(&node, &peers, &survey, &attachments))
+    Ok(compose(&known, &survey, &attachments))
 }
 
 fn attachments(state: &State) -> Result<Vec<Attachment>, leases::Error> {
@@ -48,10 +47,12 @@ fn attachments(state: &State) -> Result<Vec<Attachment>, leases::Error> {
     }
 }
 
-fn compose(node: &plan::Node, peers: &[Peer], survey: &Survey, attachments: &[Attachment]) -> Topology {
+fn compose(known: &Known, survey: &Survey, attachments: &[Attachment]) -> Topology {
+    let Known { node, role, peers } = known;
     let ours: Vec<&Found> = survey.routes.iter().filter(|route| is_to_a_peer(route)).collect();
     let here = Node {
         name: node.name.clone(),
+        role: *role,
         is_here: true,
         addresses: node.addresses.iter().map(IpAddr::to_string).collect(),
         routes: ours.iter().map(|route| describe(route, survey)).collect(),

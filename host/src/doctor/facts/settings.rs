@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use serde_json::{Map, Value};
 
+use crate::agent::known::Known;
+use crate::agent::settings as agent;
 use crate::names::PolicyName;
 use crate::node::config::{self, read_peers};
 use crate::plan::Peer;
@@ -31,11 +32,14 @@ pub(in crate::doctor) struct Settings {
 impl Settings {
     pub(super) fn read(state: &State) -> Self {
         let mut settings = Self::default();
-        settings.read_node(&state.node_config());
-        let peers = settings.keep(&state.peers(), read_peers(&state.peers())).unwrap_or_default();
-        settings.peers = peers.into_iter().filter(|peer| peer.name != settings.name).collect();
-        let agent = state.etc.join("agent.json");
-        settings.keep(&agent, read_object(&agent));
+        let (node, peers, agent) = (state.node_config(), state.peers(), state.agent_config());
+        let node = settings.keep(&node, config::Settings::read(&node));
+        settings.keep(&peers, read_peers(&peers));
+        settings.keep(&agent, agent::Settings::read(&agent));
+        settings.policy = node.and_then(|node| node.policy).unwrap_or_default();
+        if settings.problems.is_empty() {
+            settings.know(Known::read(state));
+        }
         settings
     }
 
@@ -43,12 +47,16 @@ impl Settings {
         &self.cluster
     }
 
-    fn read_node(&mut self, path: &Path) {
-        let read = config::Settings::read(path).and_then(|read| Ok((read.node(None, None)?, read.policy)));
-        let Some((node, policy)) = self.keep(path, read) else { return };
-        self.policy = policy.unwrap_or_default();
-        (self.name, self.addresses) = (node.name, node.addresses);
-        (self.pools, self.cluster) = (node.pools, node.cluster);
+    /// Each file is sound by itself; together they may still make no sense.
+    fn know(&mut self, known: Result<Known, agent::Error>) {
+        match known {
+            Ok(Known { node, peers, .. }) => {
+                (self.name, self.addresses) = (node.name, node.addresses);
+                (self.pools, self.cluster) = (node.pools, node.cluster);
+                self.peers = peers;
+            }
+            Err(error) => self.problems.push(error.to_string()),
+        }
     }
 
     /// Notes what became of a file.
@@ -62,18 +70,6 @@ impl Settings {
                 self.problems.push(error.to_string());
                 None
             }
-        }
-    }
-}
-
-/// The agent itself says what it misses in it; that it is an object can be said by everybody.
-fn read_object(path: &Path) -> Result<(), String> {
-    match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
-        Ok(text) => {
-            let read: Result<Map<String, Value>, _> = serde_json::from_slice(&text);
-            read.map(drop).map_err(|error| format!("{}: {error}", path.display()))
         }
     }
 }

@@ -134,11 +134,11 @@ pub fn append(route: &Route) -> Request {
     Request::new(RouteNetlinkMessage::NewRoute(message(route, PROTOCOL)), NLM_F_CREATE | NLM_F_APPEND, step)
 }
 
-/// Adds a route as a person would, who wants podwire to leave it alone.
-pub fn add_static(route: &Route) -> Request {
-    let step = format!("add route {route}");
+/// Sets a route as a person would, who wants podwire to leave it alone.
+pub fn set_static(route: &Route) -> Request {
+    let step = format!("set route {route}");
     let message = message(route, RouteProtocol::Static.into());
-    Request::new(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL, step)
+    Request::new(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE, step)
 }
 
 /// Puts a route in the place of the one with the same destination and metric.
