@@ -38,7 +38,7 @@ test:
 	@test "$$(id -u)" -eq 0 || echo "not root: tests that need network namespaces will say that they are skipped"
 	cargo test --workspace --no-fail-fast
 
-bench:
+bench: build
 	scripts/setup build plugin bench
 	scripts/plugin "$(CARGO_TARGET_DIR)/bench-plugin"
 	cargo build --release --package podwire-bench

@@ -1,6 +1,7 @@
 //! A node of the measurement's own, its pods, and one run: every call made, in turn, and its outcome verified.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -116,6 +117,11 @@ impl Lab {
     /// A pod that no run uses.
     pub(crate) fn pod_apart(&self, name: &str) -> Pod {
         self.node.pod(name)
+    }
+
+    /// The command for people.
+    pub(crate) fn command(&self) -> &Path {
+        &self.programs.command
     }
 
     /// Something went wrong that a figure does not show.

@@ -49,6 +49,9 @@ struct Arguments {
     /// The plugin that is measured, beside its podwire-compile [default: target/bench-plugin/podwire]
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
+    /// The command whose agent is measured [default: podwire, beside this program]
+    #[arg(long, value_name = "FILE")]
+    command: Option<PathBuf>,
     /// Only these rows
     #[arg(long, value_name = "ROW", value_delimiter = ',')]
     only: Vec<Row>,
@@ -95,7 +98,8 @@ fn bench(arguments: &Arguments) -> Result<bool> {
         format!("{}: build it with: make plugin DIR=target/bench-plugin", plugin.display())
     })?;
     let node = Node::enter().context("nothing was measured")?;
-    let programs = Programs { podwire, floor: build_floor(&target)? };
+    let command = command(arguments)?;
+    let programs = Programs { podwire, command, floor: build_floor(&target)? };
     let mut lab = Lab::new(node, programs);
     let scale = match arguments.quick {
         true => Scale::quick(arguments.calls.unwrap_or(8)),
@@ -136,6 +140,12 @@ fn print(table: &str, lab: &Lab, scale: &Scale) -> Result<()> {
 fn target() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     Ok(own.ancestors().nth(2).context("cargo puts programs into target/PROFILE")?.to_owned())
+}
+
+fn command(arguments: &Arguments) -> Result<PathBuf> {
+    let beside = std::env::current_exe()?.with_file_name("podwire");
+    let command = arguments.command.clone().unwrap_or(beside);
+    command.canonicalize().with_context(|| format!("{}: build it with: make build", command.display()))
 }
 
 /// Static, so that it starts as quickly as a C program can.

@@ -50,6 +50,8 @@ pub(crate) enum Kind {
 pub(crate) struct Programs {
     /// The plugin that is measured.
     pub(crate) podwire: PathBuf,
+    /// The command for people, which has the agent.
+    pub(crate) command: PathBuf,
     /// Built from `floor.c`.
     pub(crate) floor: PathBuf,
 }

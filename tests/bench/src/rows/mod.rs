@@ -5,6 +5,7 @@ mod burst;
 mod cost;
 mod crowd;
 mod held;
+mod nodes;
 pub(crate) mod share;
 mod softirq;
 
@@ -41,6 +42,8 @@ pub(crate) enum Row {
     Share,
     /// What the kernel does after an ADD
     Softirq,
+    /// The agent of a node in a large cluster
+    Nodes,
 }
 
 /// How much is measured.
@@ -56,18 +59,23 @@ pub(crate) struct Scale {
     pub(crate) burst: (usize, usize),
     /// How long the kernel's work after the ADDs is watched.
     pub(crate) window: Duration,
+    /// Peers of the agent's node.
+    pub(crate) peers: usize,
+    /// How often one more joins, and leaves.
+    pub(crate) joins: usize,
 }
 
 impl Scale {
     /// What the marks are about.
     pub(crate) fn whole(calls: usize) -> Self {
-        Self { calls, leases: 60_000, ports: 1000, burst: (200, 3), window: Duration::from_secs(8) }
+        let window = Duration::from_secs(8);
+        Self { calls, leases: 60_000, ports: 1000, burst: (200, 3), window, peers: 5_000, joins: 20 }
     }
 
     /// Every row, with figures that only show that they can be had.
     pub(crate) fn quick(calls: usize) -> Self {
         let window = Duration::from_millis(500);
-        Self { calls, leases: 5_000, ports: 100, burst: (64, 1), window }
+        Self { calls, leases: 5_000, ports: 100, burst: (64, 1), window, peers: 200, joins: 3 }
     }
 }
 
@@ -105,6 +113,9 @@ pub(crate) fn measure(lab: &mut Lab, wanted: impl Fn(Row) -> bool, scale: &Scale
         if wanted(Row::Softirq) {
             lines.extend(softirq::measure(lab, &crowd, scale)?);
         }
+    }
+    if wanted(Row::Nodes) {
+        lines.extend(nodes::measure(lab, scale)?);
     }
     Ok(lines)
 }
