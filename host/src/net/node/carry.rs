@@ -142,6 +142,13 @@ impl Carrying<'_> {
                 vec![tunnel::remove_neighbour(self.device()?.0, neighbour)]
             }
             Change::RouteAdded(route) => vec![route::add(&self.placed(route)?)],
+            // A tunnel's next hop lies in the block itself, and IPv6 takes none that it would reach by another link.
+            Change::RouteReplaced(route, _)
+                if is_tunnelled(route.hop) && route.destination.addr().is_ipv6() =>
+            {
+                let route = self.placed(route)?;
+                vec![route::vacate(&route), route::add(&route)]
+            }
             Change::RouteReplaced(route, _) => vec![route::replace(&self.placed(route)?)],
             Change::RouteRemoved(route) => vec![route::delete(&self.placed(route)?)],
             Change::Forwarding(_)

@@ -153,6 +153,21 @@ pub fn delete(route: &Route) -> Request {
     Request::new(RouteNetlinkMessage::DelRoute(message(route, PROTOCOL)), 0, step).tolerating(&[Errno::SRCH])
 }
 
+/// Removes podwire's route with the same destination and metric, wherever it leads.
+pub fn vacate(route: &Route) -> Request {
+    let mut message = message(route, PROTOCOL);
+    message.header.flags = RouteFlags::default();
+    let is_of_hop = |attribute: &RouteAttribute| {
+        matches!(
+            attribute,
+            RouteAttribute::Gateway(_) | RouteAttribute::Oif(_) | RouteAttribute::PrefSource(_)
+        )
+    };
+    message.attributes.retain(|attribute| !is_of_hop(attribute));
+    let step = format!("delete the route to {}", route.destination);
+    Request::new(RouteNetlinkMessage::DelRoute(message), 0, step).tolerating(&[Errno::SRCH])
+}
+
 fn message(route: &Route, protocol: u8) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {

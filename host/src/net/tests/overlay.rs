@@ -261,6 +261,22 @@ fn a_difference_is_carried_out_without_looking() {
 }
 
 #[test]
+fn a_peer_moves_behind_a_tunnel_and_back() {
+    isolated(|| {
+        uplink();
+        let near = overlay(&[to("10.244.2.0/24", "192.168.1.12"), to("fd00:244:2::/64", "fd00:192::12")]);
+        let far = overlay(&tunnels()[..2]);
+        applied(&near);
+        for (from, to_be) in [(&near, &far), (&far, &near)] {
+            assert_eq!(advance(from, to_be, &both()).expect("advanced").failed, []);
+            assert_eq!(differences(to_be), [""; 0]);
+        }
+        applied(&far);
+        applied(&near);
+    });
+}
+
+#[test]
 fn one_route_that_fails_leaves_the_others_and_is_named() {
     isolated(|| {
         uplink();
