@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use podwire_tests::Node;
@@ -310,5 +311,6 @@ fn whatever_happens_the_kernel_is_as_the_members_want_it() {
         *happened.entry(event).or_default() += 1;
         count += 1;
     }
-    println!("{count} events of seed {seed}: {happened:?}");
+    writeln!(std::io::stderr(), "{count} events of seed {seed}: {happened:?}")
+        .expect("standard error is open");
 }

@@ -115,7 +115,7 @@ impl Cluster {
         let count = peers.len();
         // Written elsewhere: the agent hears of one change.
         let apart = Path::new(ROOT).join("peers.json");
-        fs::write(&apart, json!({ "peers": peers }).to_string())?;
+        serde_json::to_writer(File::create(&apart)?, &json!({ "peers": peers }))?;
         fs::rename(&apart, self.state.peers())?;
         Ok(count * ROUTES_PER_PEER)
     }
