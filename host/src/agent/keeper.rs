@@ -17,7 +17,7 @@ use super::record::{Kept, Record};
 use super::source::{Membership, Standing};
 use super::work::{self, Work};
 use crate::journal::Time;
-use crate::net;
+use crate::net::node::Target;
 use crate::net::watch::{Expected, Seen, Watch};
 use crate::state::State;
 
@@ -46,6 +46,7 @@ pub struct Keeper {
     work: Option<Work>,
     agenda: Agenda,
     kept: Option<Arc<Kept>>,
+    target: Option<Arc<Target>>,
     expected: Expected,
     conflist: Option<Conflist>,
     record: Record,
@@ -73,6 +74,7 @@ impl Keeper {
         metrics: Arc<Metrics>,
     ) -> Self {
         let kept = Kept::read(state).map(Arc::new);
+        let target = kept.as_ref().map(|kept| Arc::new(target(kept)));
         let standing = ears.standing.borrow().clone();
         let mut record = Record::new(source, standing);
         if let Some(kept) = &kept {
@@ -84,8 +86,9 @@ impl Keeper {
             ears,
             work: Some(work),
             agenda: Agenda::new(Instant::now(), kept.is_some()),
-            expected: kept.as_ref().map(|kept| expected(kept)).unwrap_or_default(),
+            expected: target.as_ref().map(|target| Expected::of(target)).unwrap_or_default(),
             kept,
+            target,
             conflist,
             record,
             written: None,
@@ -184,8 +187,10 @@ impl Keeper {
         let kept = Arc::new(kept);
         self.record.planned(&kept);
         self.metrics.planned(&kept.node, &kept.plan);
-        self.expected = expected(&kept);
-        let before = self.kept.replace(kept.clone());
+        let target = Arc::new(target(&kept));
+        self.expected = Expected::of(&target);
+        self.kept = Some(kept.clone());
+        let before = self.target.replace(target);
         self.carry_out(before, Cause::Decided).await;
         self.keep_conflist().await;
         let state = self.state.clone();
@@ -194,12 +199,12 @@ impl Keeper {
         }
     }
 
-    async fn carry_out(&mut self, before: Option<Arc<Kept>>, cause: Cause) {
-        let Some(kept) = self.kept.clone() else { return };
+    async fn carry_out(&mut self, before: Option<Arc<Target>>, cause: Cause) {
+        let Some(target) = self.target.clone() else { return };
         let way = if before.is_some() { self.agenda.way() } else { Way::Whole };
         let before = before.filter(|_| way == Way::Difference);
         let began = Instant::now();
-        let done = off_the_loop(move || work::apply(before.as_deref(), &kept)).await;
+        let done = off_the_loop(move || work::apply(before.as_deref(), &target)).await;
         let now = Instant::now();
         let outcome = if done.failed.is_empty() { Outcome::Well } else { Outcome::Failed };
         self.agenda.applied(way, outcome, now);
@@ -207,7 +212,7 @@ impl Keeper {
         self.note(&done, way, cause);
     }
 
-    fn note(&mut self, done: &net::node::Outcome, way: Way, cause: Cause) {
+    fn note(&mut self, done: &crate::net::node::Outcome, way: Way, cause: Cause) {
         if way == Way::Whole {
             self.record.compared = Some(Time::now());
         }
@@ -303,8 +308,8 @@ async fn off_the_loop<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     }
 }
 
-fn expected(kept: &Kept) -> Expected {
-    Expected::of(&kept.plan, &kept.node.cluster)
+fn target(kept: &Kept) -> Target {
+    Target::of(&kept.plan, &kept.node.cluster)
 }
 
 /// A line each, unless there are many.

@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 
 use super::record::Kept;
-use crate::net::node::Failed;
-use crate::net::{self, node::Outcome};
+use crate::net;
+use crate::net::node::{Failed, Outcome, Target};
 use crate::node::config::Settings;
 use crate::node::{self, Asker, Membership};
 use crate::plan::{NodeRequest, Role};
@@ -65,11 +65,10 @@ impl Work {
 
 /// Makes a plan true: all of it, or what is new since another that is true. What the kernel refuses altogether is a
 /// failure like others.
-pub fn apply(before: Option<&Kept>, kept: &Kept) -> Outcome {
-    let cluster = &kept.node.cluster;
+pub fn apply(before: Option<&Target>, target: &Target) -> Outcome {
     let done = match before {
-        Some(before) => net::node::advance(&before.plan, &kept.plan, cluster),
-        None => net::node::apply(&kept.plan, cluster),
+        Some(before) => net::node::advance(before, target),
+        None => net::node::apply(&target.plan, &target.cluster),
     };
     done.unwrap_or_else(|error| Outcome {
         failed: vec![Failed { what: None, why: error.to_string() }],

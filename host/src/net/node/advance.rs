@@ -3,29 +3,26 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use ipnet::IpNet;
-
 use super::compare::place;
-use super::{Change, Failed, Outcome, Ways, apply, carry};
+use super::{Change, Failed, Outcome, Target, Ways, apply, carry};
 use crate::net::Error;
 use crate::net::route::Route;
 use crate::net::socket::Socket;
-use crate::plan::NodePlan;
 
 /// Carries out the difference between two plans. If more differs than where pods elsewhere are, all is compared as by
 /// [`apply`].
-pub fn advance(from: &NodePlan, to: &NodePlan, cluster: &[IpNet]) -> Result<Outcome, Error> {
-    if (&from.bridges, &from.vxlan, &from.masquerade) != (&to.bridges, &to.vxlan, &to.masquerade) {
-        return apply(to, cluster);
+pub fn advance(from: &Target, to: &Target) -> Result<Outcome, Error> {
+    let (old, new) = (&from.plan, &to.plan);
+    if (&old.bridges, &old.vxlan, &old.masquerade) != (&new.bridges, &new.vxlan, &new.masquerade) {
+        return apply(new, &to.cluster);
     }
-    let (before, after) = (Ways::of(from), Ways::of(to));
-    let changes = changes(&before, &after);
+    let changes = changes(&from.ways, &to.ways);
     let (changes, refused) = if changes.is_empty() {
         Default::default()
     } else {
-        carry::out(&mut Socket::route()?, to, cluster, changes)?
+        carry::out(&mut Socket::route()?, new, &to.cluster, changes)?
     };
-    let failed = after.impossible.iter().map(Failed::conflict).chain(refused).collect();
+    let failed = to.ways.impossible.iter().map(Failed::conflict).chain(refused).collect();
     Ok(Outcome { changes, kept: Vec::new(), failed })
 }
 

@@ -9,6 +9,7 @@ mod advance;
 mod carry;
 mod change;
 mod compare;
+mod target;
 mod uplinks;
 mod ways;
 
@@ -25,6 +26,7 @@ use super::{Error, link, rules};
 pub use advance::advance;
 pub use change::Change;
 pub(super) use compare::{Place, is_of_the_node, place};
+pub use target::Target;
 pub use uplinks::uplinks;
 pub(super) use ways::Ways;
 

@@ -1,6 +1,6 @@
 //! What contradicts a plan is heard, and nothing else is.
 
-use super::super::node::{advance, apply};
+use super::super::node::{Target, advance, apply};
 use super::super::watch::{Expected, Seen, Watch};
 use super::super::{Unwiring, unwire};
 use super::node::{applied, both, uplink};
@@ -19,7 +19,7 @@ fn direct() -> crate::plan::NodeRoute {
 }
 
 fn read(watch: &mut Watch, plan: &NodePlan) -> Seen {
-    watch.read(&Expected::of(plan, &both())).expect("read")
+    watch.read(&Expected::of(&Target::of(plan, &both()))).expect("read")
 }
 
 /// Makes the plan true while the watch listens, which must stay silent about that.
@@ -171,7 +171,7 @@ fn what_is_done_as_planned_is_not_suspicious() {
             NodePlan::nothing(),
             from.clone(),
         ] {
-            let outcome = advance(&from, &to, &both()).expect("advanced");
+            let outcome = advance(&Target::of(&from, &both()), &Target::of(&to, &both())).expect("advanced");
             assert_eq!(outcome.failed, []);
             assert!(!read(&mut watch, &to).suspicious, "{:?}", outcome.changes);
             from = to;

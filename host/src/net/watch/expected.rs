@@ -6,12 +6,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::names::{InterfaceName, MacAddress};
-use crate::net::node::{Place, Ways, is_of_the_node, place};
+use crate::net::node::{Place, Target, is_of_the_node, place};
 use crate::net::route::{Found, Hop, MAIN};
 use crate::net::rules::{Marks, marks};
 use crate::net::sysctl::Families;
 use crate::net::tunnel::Entry;
-use crate::plan::NodePlan;
 use crate::plan::derived::{bridge_addresses, bridge_mac};
 
 /// Something that a plan has.
@@ -58,10 +57,10 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Of a plan, where packets of the cluster's families are forwarded. To be made, and read with, before the plan is
+    /// To be made, and read with, before the plan is
     /// applied: what that does is then as expected.
-    pub fn of(plan: &NodePlan, cluster: &[IpNet]) -> Self {
-        let ways = Ways::of(plan);
+    pub fn of(target: &Target) -> Self {
+        let Target { plan, cluster, ways } = target;
         let bridges = plan.bridges.iter().map(|bridge| (bridge.name.to_string(), bridge.mtu));
         let device = plan.vxlan.iter().map(|device| (device.name.to_string(), Some(device.mtu)));
         let carried = plan.bridges.iter().flat_map(|bridge| {

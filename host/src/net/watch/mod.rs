@@ -185,7 +185,7 @@ mod tests {
     use rustix::event::{PollFd, PollFlags, poll};
 
     use super::*;
-    use crate::net::node::apply;
+    use crate::net::node::{Target, apply};
     use crate::net::tests::{isolated, run};
     use crate::plan::{Bridge, NodePlan};
 
@@ -200,7 +200,7 @@ mod tests {
             let addresses = vec!["10.244.1.1/24".parse().expect("valid")];
             let bridge = Bridge::plain("cni0".parse().expect("valid"), addresses);
             let plan = NodePlan { bridges: vec![bridge], ..NodePlan::nothing() };
-            let expected = Expected::of(&plan, &[]);
+            let expected = Expected::of(&Target::of(&plan, &[]));
             apply(&plan, &[]).expect("applied");
             let mut watch = Watch::open().expect("listening");
             set_socket_recv_buffer_size_force(&watch.routing, 0).expect("as little as there is");
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_known_to_be_lost() {
         isolated(|| {
-            let expected = Expected::of(&NodePlan::nothing(), &[]);
+            let expected = Expected::of(&Target::of(&NodePlan::nothing(), &[]));
             let mut watch = Watch::open().expect("listening");
             assert!(!readable(&watch));
             set_socket_recv_buffer_size_force(&watch.routing, 0).expect("as little as there is");
