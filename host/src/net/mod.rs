@@ -55,5 +55,8 @@ pub use inspect::{Difference, inspect};
 pub use unwiring::{Unwiring, unwire};
 pub use wiring::{Wired, WiredBridge, announce, wire};
 
+/// For what there are thousands of in a plan.
+type QuickMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+
 /// What podwire uses where nothing else is said: what the kernel gives a veth (`ETH_DATA_LEN`).
 pub const DEFAULT_MTU: u32 = 1500;

@@ -3,16 +3,15 @@
 //!
 //! Follows from the plan alone, so that two plans can be compared without looking at the kernel.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::names::MacAddress;
-use crate::net::Error;
 use crate::net::route::{Hop, Route};
 use crate::net::tunnel::{Neighbour, Peer};
+use crate::net::{Error, QuickMap};
 use crate::plan::derived::tunnel_mac;
 use crate::plan::{NextHop, NodePlan, NodeRoute};
 
@@ -80,9 +79,9 @@ fn source(plan: &NodePlan, destination: IpNet) -> Option<IpAddr> {
 /// What is given to whom.
 #[derive(Default)]
 struct Tunnels {
-    macs: HashMap<MacAddress, IpAddr>,
-    peers: HashMap<IpAddr, MacAddress>,
-    next_hops: HashMap<IpAddr, IpAddr>,
+    macs: QuickMap<MacAddress, IpAddr>,
+    peers: QuickMap<IpAddr, MacAddress>,
+    next_hops: QuickMap<IpAddr, IpAddr>,
 }
 
 impl Tunnels {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::names::{InterfaceName, MacAddress};
+use crate::net::QuickMap;
 use crate::net::node::{Place, Target, is_of_the_node, place};
 use crate::net::route::{Found, Hop, MAIN};
 use crate::net::rules::{Marks, marks};
@@ -49,9 +50,9 @@ pub struct Expected {
     vxlan: Option<InterfaceName>,
     /// Of each bridge.
     addresses: HashSet<(String, IpNet)>,
-    routes: HashMap<Place, Hop>,
-    peers: HashMap<MacAddress, IpAddr>,
-    neighbours: HashMap<IpAddr, MacAddress>,
+    routes: QuickMap<Place, Hop>,
+    peers: QuickMap<MacAddress, IpAddr>,
+    neighbours: QuickMap<IpAddr, MacAddress>,
     families: Families,
     masquerade: Option<Marks>,
 }

@@ -46,12 +46,8 @@ pub struct Violation {
     pub rule: String,
 }
 
-pub(super) fn violation(
-    field: impl Into<String>,
-    value: impl ToString,
-    rule: impl Into<String>,
-) -> Violation {
-    Violation { field: field.into(), value: value.to_string(), rule: rule.into() }
+pub(super) fn violation(field: impl ToString, value: impl ToString, rule: impl Into<String>) -> Violation {
+    Violation { field: field.to_string(), value: value.to_string(), rule: rule.into() }
 }
 
 pub(super) type Outcome<T = ()> = Result<T, Violation>;
@@ -367,7 +363,7 @@ fn routes(wiring: &Wiring, addresses: &[Address], routes: &[Route]) -> Outcome {
     let mut seen = HashSet::new();
     for (i, route) in routes.iter().enumerate() {
         let field = format!("routes[{i}]");
-        block(&format!("{field}.destination"), &route.destination)?;
+        block(format!("{field}.destination"), &route.destination)?;
         next_hop(&field, wiring, addresses, route)?;
         mtu(&format!("{field}.mtu"), route.mtu, is_ipv6(&route.destination))?;
         details(&field, route)?;
@@ -393,7 +389,7 @@ fn details(field: &str, route: &Route) -> Outcome {
     Ok(())
 }
 
-fn block(field: &str, block: &IpNet) -> Outcome {
+fn block(field: impl ToString, block: &IpNet) -> Outcome {
     if *block != block.trunc() {
         return Err(violation(field, block, format!("a block has no host bits: {}", block.trunc())));
     }

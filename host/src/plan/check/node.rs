@@ -2,6 +2,7 @@
 //! grows with their square.
 
 use std::collections::HashSet;
+use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
@@ -137,12 +138,25 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// A part of one of the routes. Spelt out only if something is wrong there.
+#[derive(Clone, Copy)]
+struct Part {
+    route: usize,
+    name: &'static str,
+}
+
+impl Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "routes[{}].{}", self.route, self.name)
+    }
+}
+
 fn routes(facts: &Facts<'_>, routes: &[NodeRoute]) -> Outcome {
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::with_capacity(routes.len());
     for (i, route) in routes.iter().enumerate() {
-        let field = format!("routes[{i}].destination");
-        destination(&field, facts, route)?;
-        next_hop(&format!("routes[{i}].next-hop"), facts, route)?;
+        let field = Part { route: i, name: "destination" };
+        destination(field, facts, route)?;
+        next_hop(Part { route: i, name: "next-hop" }, facts, route)?;
         if !seen.insert((route.destination, route.metric)) {
             let rule = "the plan has a route to it with the same metric already";
             return Err(violation(field, route.destination, rule));
@@ -151,7 +165,7 @@ fn routes(facts: &Facts<'_>, routes: &[NodeRoute]) -> Outcome {
     Ok(())
 }
 
-fn destination(field: &str, facts: &Facts<'_>, route: &NodeRoute) -> Outcome {
+fn destination(field: Part, facts: &Facts<'_>, route: &NodeRoute) -> Outcome {
     let destination = route.destination;
     let cluster = &facts.request.node.cluster;
     let refuse = |rule: String| Err(violation(field, destination, rule));
@@ -174,7 +188,7 @@ fn destination(field: &str, facts: &Facts<'_>, route: &NodeRoute) -> Outcome {
     }
 }
 
-fn next_hop(field: &str, facts: &Facts<'_>, route: &NodeRoute) -> Outcome {
+fn next_hop(field: Part, facts: &Facts<'_>, route: &NodeRoute) -> Outcome {
     match route.next_hop {
         NextHop::Via(via) => neighbour(field, facts, route.destination, via),
         NextHop::Tunnel(end) => far_end(field, facts, end),
@@ -182,7 +196,7 @@ fn next_hop(field: &str, facts: &Facts<'_>, route: &NodeRoute) -> Outcome {
     }
 }
 
-fn neighbour(field: &str, facts: &Facts<'_>, destination: IpNet, via: IpAddr) -> Outcome {
+fn neighbour(field: Part, facts: &Facts<'_>, destination: IpNet, via: IpAddr) -> Outcome {
     if via.is_ipv4() != destination.addr().is_ipv4() {
         return Err(violation(field, via, format!("{destination} is of another family")));
     }
@@ -195,7 +209,7 @@ fn neighbour(field: &str, facts: &Facts<'_>, destination: IpNet, via: IpAddr) ->
     Ok(())
 }
 
-fn far_end(field: &str, facts: &Facts<'_>, end: IpAddr) -> Outcome {
+fn far_end(field: Part, facts: &Facts<'_>, end: IpAddr) -> Outcome {
     let Some(local) = facts.local else {
         return Err(violation(field, end, "the plan has no vxlan device for tunnels"));
     };
