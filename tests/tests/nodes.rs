@@ -134,13 +134,13 @@ fn a_node_that_dies_takes_its_routes_along() {
 #[test]
 fn a_node_moves_to_another_site_and_another_block() {
     let Some(bench) = Bench::new() else { return };
-    bench.up(&["--agents", "--sites", "2", "--pods", "1"]);
-    assert!(bench.lab(&["ping"]).done().contains("\n6 of 6 pairs answered"));
+    bench.up(&["--agents", "--sites", "2", "--family", "dual", "--pods", "1"]);
+    assert!(bench.lab(&["ping"]).done().contains("\n12 of 12 pairs answered"));
     let way = |script: &str| bench.sh("node1", script);
     assert!(way("ip route get 10.244.3.2").contains("via 192.168.1.13 dev eth0"));
     bench.lab(&["move", "node3", "--site", "2"]).done();
     assert!(!way("ip route get 10.244.3.2").contains("via 192.168.1.13"));
-    assert!(bench.lab(&["ping"]).done().contains("\n6 of 6 pairs answered"));
+    assert!(bench.lab(&["ping"]).done().contains("\n12 of 12 pairs answered"));
     bench.lab(&["move", "node3", "--pool", "10.244.77.0/24"]).done();
     bench.lab(&["add", "web", "--node", "node3"]).done();
     assert!(bench.lab(&["status"]).stdout.contains("web 10.244.77.2"));
