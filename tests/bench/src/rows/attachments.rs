@@ -34,8 +34,9 @@ pub(super) fn single(
 
 /// ADD with two addresses.
 ///
-/// While `bridge` waits for DAD, the processor idles and its caches go cold, and who comes next pays for it. So the marks
-/// are for podwire and the floor by themselves, as with one address; the rows after them tell of a node that was idle.
+/// While `bridge` waits for DAD, the processor idles and its caches go cold, and who comes next pays for it, the larger
+/// program more. So podwire and the floor are called by themselves too, as with one address: a node that was idle, and one
+/// that is not, have the same mark.
 pub(super) fn dual(lab: &mut Lab, trio: &Trio, scale: &Scale) -> Result<Vec<Line>> {
     let busy = lab.compare(&[&trio.podwire, &trio.floor], scale.calls)?;
     let idle = lab.compare(&trio.all(), scale.calls)?;
@@ -43,8 +44,8 @@ pub(super) fn dual(lab: &mut Lab, trio: &Trio, scale: &Scale) -> Result<Vec<Line
     Ok(vec![
         Line::new("ADD dual stack, wall ms", of_adds(&busy, wall)).mark(Mark::TimesFloor(1.3)),
         Line::new("ADD dual stack, CPU ms", of_adds(&busy, cpu)).mark(Mark::TimesFloor(1.3)),
-        Line::new("ADD dual stack between waits, wall ms", of_adds(&idle, wall)),
-        Line::new("ADD dual stack between waits, CPU ms", of_adds(&idle, cpu)),
+        Line::new("ADD dual stack between waits, wall ms", of_adds(&idle, wall)).mark(Mark::TimesFloor(1.3)),
+        Line::new("ADD dual stack between waits, CPU ms", of_adds(&idle, cpu)).mark(Mark::TimesFloor(1.3)),
         Line::new("ADD dual stack, wall ms, slowest (a wait for DAD takes 1000)", slowest)
             .mark(Mark::AtMost(1000.0)),
     ])
