@@ -161,7 +161,7 @@ impl Weather {
     }
 
     fn join(&mut self) -> &'static str {
-        let (number, is_near) = (1 + self.dice.below(MOST), self.dice.below(2) == 0);
+        let (number, is_near) = (2 + self.dice.below(MOST), self.dice.below(2) == 0);
         self.peers.insert(number, is_near);
         self.tell();
         "join"
