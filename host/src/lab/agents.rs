@@ -97,6 +97,9 @@ fn lack(machine: &Machine<'_>, machines: &[Machine<'_>]) -> Option<String> {
     if record.peers + 1 != machines.len() {
         return Some(format!("it knows of {} other machines", record.peers));
     }
+    if !machine.pools.is_empty() && kept.node.pools != machine.pools {
+        return Some("it has not taken note of its own blocks".to_owned());
+    }
     let others = machines.iter().filter(|other| other.name != machine.name);
     let mut pools = others.flat_map(|other| other.pools.iter().map(move |pool| (pool, other)));
     let (pool, of) = pools.find(|(pool, of)| !has_way(machine, &kept.plan, pool, of, machines))?;
