@@ -15,6 +15,8 @@ use crate::policy::{Engine, Error, Policy, Spent};
 
 /// Decisions of each kind: of a policy that takes no time there would be millions.
 const MOST_DECISIONS: u32 = 100_000;
+/// Decisions of one instance: a policy that counts on a new one for each call need not give memory back.
+const SERVED_AT_MOST: u32 = 1_000;
 
 /// How often what comes before a decision is measured: the least of it counts.
 const REPEATED: u32 = 5;
@@ -102,8 +104,14 @@ fn least<T>(mut work: impl FnMut() -> (Result<T, Error>, f64)) -> Result<(T, f64
 }
 
 fn warm(policy: &Policy, request: &AddRequest, time: Duration) -> Result<Rate, Error> {
-    let (mut instance, leases) = (policy.instantiate()?, Ledger::new());
-    rate(time, || instance.add(request, leases.clone()).0.map(drop))
+    let (mut instance, leases, mut served) = (policy.instantiate()?, Ledger::new(), 0);
+    rate(time, || {
+        if served == SERVED_AT_MOST {
+            (instance, served) = (policy.instantiate()?, 0);
+        }
+        served += 1;
+        instance.add(request, leases.clone()).0.map(drop)
+    })
 }
 
 /// A decision by an instance of its own, and what it cost.
