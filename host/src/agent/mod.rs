@@ -110,13 +110,15 @@ pub fn run(state: &State) -> Result<(), Error> {
 }
 
 async fn keep(state: &State, settings: Settings) -> Result<(), Error> {
-    let node = node::config::Settings::read(&state.node_config()).map_err(settings::Error::from)?;
+    // Not for files: what is wrong with them when the agent starts is said as later, and mended as later.
+    let node = || node::config::Settings::read(&state.node_config()).map_err(settings::Error::from);
     match settings.source {
         settings::Source::Static(_) => {
             let source = Files::new(state, settings.role);
             keep_from(state, source, settings.listen, settings.conflist).await
         }
         settings::Source::Etcd(etcd) => {
+            let node = node()?;
             let own = etcd::OwnHint {
                 name: node.name(),
                 role: settings.role,
@@ -131,6 +133,7 @@ async fn keep(state: &State, settings: Settings) -> Result<(), Error> {
             }
         }
         settings::Source::Kubernetes(kubernetes) => {
+            let node = node()?;
             let own = OwnHint { name: node.name(), role: settings.role, addresses: node.addresses };
             let source = Kubernetes::new(kubernetes, own);
             keep_from(state, source, settings.listen, settings.conflist).await

@@ -74,3 +74,13 @@ fn settings_that_are_wrong_are_named() {
     );
     before.assert_unchanged();
 }
+
+#[test]
+fn a_file_that_is_wrong_from_the_start_is_said_and_can_be_mended() {
+    let Some(bench) = Bench::new() else { return };
+    bench.podwire.write("node.json", "{");
+    let _agent = bench.agent();
+    bench.says("is lost since");
+    bench.podwire.configure("node.json", &json!({ "name": "node-1", "cluster": ["10.244.0.0/16"] }));
+    bench.becomes("heard since", &["10.244.2.0/24", "10.244.3.0/24"]);
+}
