@@ -168,6 +168,15 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Gives the machine an interface `eth0` into the network between nodes, with this address and the length of its prefix;
+/// the cable's other end is `wire`.
+pub fn uplink(address: &str) {
+    ip("link add eth0 type veth peer name wire");
+    ip(&format!("address add {address} dev eth0"));
+    ip("link set eth0 up");
+    ip("link set wire up");
+}
+
 /// What `ip -json` prints for these arguments.
 pub fn json(arguments: &str) -> Vec<Value> {
     let printed = run("ip", &format!("-json {arguments}"));

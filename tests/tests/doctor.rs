@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use podwire_tests::command::{Podwire, program};
-use podwire_tests::kernel::{ip, json};
+use podwire_tests::kernel::{ip, json, uplink};
 use podwire_tests::{Network, Node, Plugin};
 use serde_json::{Value, json};
 
@@ -23,10 +23,7 @@ struct Bench {
 impl Bench {
     fn new() -> Option<Self> {
         let node = Node::enter()?;
-        ip("link add eth0 type veth peer name wire");
-        ip("address add 192.168.1.11/24 dev eth0");
-        ip("link set eth0 up");
-        ip("link set wire up");
+        uplink("192.168.1.11/24");
         let bench = Self { podwire: Podwire::on(&node), node };
         bench.configure(&json!({}));
         bench.podwire.configure("peers.json", &json!({ "peers": [peer(2), peer(3)] }));

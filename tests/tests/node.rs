@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use podwire_tests::command::Podwire;
-use podwire_tests::kernel::{Snapshot, addresses_of, ip, link, routes};
+use podwire_tests::kernel::{Snapshot, addresses_of, ip, link, routes, uplink};
 use podwire_tests::{Namespace, Network, Node, Plugin, Pod, assert_reaches, reach};
 use serde_json::{Value, json};
 
@@ -28,10 +28,7 @@ struct Bench {
 impl Bench {
     fn new() -> Option<Self> {
         let node = Node::enter()?;
-        ip("link add eth0 type veth peer name wire");
-        ip("address add 192.168.1.11/24 dev eth0");
-        ip("link set eth0 up");
-        ip("link set wire up");
+        uplink("192.168.1.11/24");
         let podwire = Podwire::on(&node);
         podwire.configure(
             "node.json",

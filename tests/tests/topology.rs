@@ -1,17 +1,14 @@
 //! `podwire topology`: what the node has is drawn, by the names that people know it by.
 
 use podwire_tests::command::{Podwire, Processes};
-use podwire_tests::kernel::ip;
+use podwire_tests::kernel::{ip, uplink};
 use podwire_tests::{Network, Node, Plugin};
 use serde_json::json;
 
 /// A node with two pods and three peers, one of them behind a tunnel.
 fn node() -> Option<(Node, Podwire)> {
     let node = Node::enter()?;
-    ip("link add eth0 type veth peer name wire");
-    ip("address add 192.168.1.11/24 dev eth0");
-    ip("link set eth0 up");
-    ip("link set wire up");
+    uplink("192.168.1.11/24");
     let podwire = Podwire::on(&node);
     podwire.configure(
         "node.json",

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use podwire_tests::Node;
 use podwire_tests::command::{Podwire, Printed, Started, kill};
-use podwire_tests::kernel::{Snapshot, eventually, ip, routes};
+use podwire_tests::kernel::{Snapshot, eventually, routes, uplink};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -34,10 +34,7 @@ fn peers(others: &[u8]) -> Value {
 impl Bench {
     fn new() -> Option<Self> {
         let node = Node::enter()?;
-        ip("link add eth0 type veth peer name wire");
-        ip("address add 192.168.1.11/24 dev eth0");
-        ip("link set eth0 up");
-        ip("link set wire up");
+        uplink("192.168.1.11/24");
         let podwire = Podwire::on(&node);
         podwire.configure("node.json", &json!({ "name": "node-1", "cluster": ["10.244.0.0/16"] }));
         podwire.configure("peers.json", &peers(&[2, 3]));

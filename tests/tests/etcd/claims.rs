@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use etcd_client::DeleteOptions;
+use etcd_client::{Client, DeleteOptions};
 use podwire::agent::source::etcd::OwnHint;
 use podwire::agent::source::{Board, Source};
 use podwire::plan::Role;
@@ -71,6 +71,14 @@ fn nodes_killed_at_any_step_neither_share_a_block_nor_lose_one() {
         assert_eq!(blocks.len(), 120);
         assert_eq!(reservations(&mut client(&bench).await).await.len(), 120, "none is lost");
     });
+}
+
+/// Drops those agents that have not ended, and all that they left in etcd.
+async fn end(client: &mut Client, agents: [Agent; 2]) {
+    for agent in agents.into_iter().filter(|agent| !agent.task.is_finished()) {
+        agent.stop().await;
+    }
+    client.delete("/podwire/", Some(DeleteOptions::new().with_prefix())).await.expect("etcd answers");
 }
 
 async fn kill_after<T>(steps: u8, future: impl Future<Output = T>) {
@@ -154,11 +162,7 @@ fn a_block_goes_to_its_node_or_to_the_next_never_to_both() {
                 }
             }
             assert_eq!(won, [block]);
-            let [old, new] = both;
-            for agent in [old, new].into_iter().filter(|agent| !agent.task.is_finished()) {
-                agent.stop().await;
-            }
-            client.delete("/podwire/", Some(DeleteOptions::new().with_prefix())).await.expect("etcd answers");
+            end(&mut client, both).await;
         }
     });
 }
@@ -185,10 +189,7 @@ fn nothing_is_taken_from_a_member() {
             let (block, member) = (&block.kvs()[0], &member.kvs()[0]);
             let was_before = block.mod_revision() < member.create_revision();
             assert!(block.value() == name.as_bytes() || was_before, "taken from a member");
-            for agent in [router, taker].into_iter().filter(|agent| !agent.task.is_finished()) {
-                agent.stop().await;
-            }
-            client.delete("/podwire/", Some(DeleteOptions::new().with_prefix())).await.expect("etcd answers");
+            end(&mut client, [router, taker]).await;
         }
     });
 }
