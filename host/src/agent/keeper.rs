@@ -17,7 +17,7 @@ use super::record::{Kept, Record};
 use super::source::{Membership, Standing};
 use super::work::{self, Work};
 use crate::journal::Time;
-use crate::net::node::Target;
+use crate::net::node::{Step, Target};
 use crate::net::watch::{Expected, Seen, Watch};
 use crate::state::State;
 
@@ -188,10 +188,13 @@ impl Keeper {
         self.record.planned(&kept);
         self.metrics.planned(&kept.node, &kept.plan);
         let target = Arc::new(target(&kept));
-        self.expected = Expected::of(&target);
-        self.kept = Some(kept.clone());
-        let before = self.target.replace(target);
-        self.carry_out(before, Cause::Decided).await;
+        let step = self.target.as_ref().and_then(|before| Step::between(before, &target));
+        match &step {
+            Some(step) => self.expected.advance(step),
+            None => self.expected = Expected::of(&target),
+        }
+        (self.kept, self.target) = (Some(kept.clone()), Some(target));
+        self.carry_out(step, Cause::Decided).await;
         self.keep_conflist().await;
         let state = self.state.clone();
         if let Err(error) = off_the_loop(move || kept.write(&state)).await {
@@ -199,12 +202,12 @@ impl Keeper {
         }
     }
 
-    async fn carry_out(&mut self, before: Option<Arc<Target>>, cause: Cause) {
+    async fn carry_out(&mut self, step: Option<Step>, cause: Cause) {
         let Some(target) = self.target.clone() else { return };
-        let way = if before.is_some() { self.agenda.way() } else { Way::Whole };
-        let before = before.filter(|_| way == Way::Difference);
+        let way = if step.is_some() { self.agenda.way() } else { Way::Whole };
+        let step = step.filter(|_| way == Way::Difference);
         let began = Instant::now();
-        let done = off_the_loop(move || work::apply(before.as_deref(), &target)).await;
+        let done = off_the_loop(move || work::apply(step, &target)).await;
         let now = Instant::now();
         let outcome = if done.failed.is_empty() { Outcome::Well } else { Outcome::Failed };
         self.agenda.applied(way, outcome, now);

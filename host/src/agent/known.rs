@@ -1,6 +1,8 @@
 //! Who belongs to the cluster, as far as this node knows without asking a source: what its files say, or what its agent
 //! heard last.
 
+use std::sync::Arc;
+
 use super::record::Kept;
 use super::settings::{Error, Settings};
 use crate::node::{Membership, config};
@@ -15,7 +17,7 @@ pub struct Known {
     /// What it does for the cluster.
     pub role: Role,
     /// The others.
-    pub peers: Vec<Peer>,
+    pub peers: Arc<[Peer]>,
 }
 
 impl Known {
@@ -68,12 +70,12 @@ mod tests {
             vxlan: None,
             masquerade: Vec::new(),
         };
-        let kept = Kept { node, role: Role::Host, peers: vec![peer], policy: "bridge".to_owned(), plan };
+        let kept = Kept { node, role: Role::Host, peers: [peer].into(), policy: "bridge".to_owned(), plan };
         kept.write(state).expect("room");
     }
 
     fn names(state: &State) -> Vec<String> {
-        Known::read(state).expect("well-formed").peers.into_iter().map(|peer| peer.name).collect()
+        Known::read(state).expect("well-formed").peers.iter().map(|peer| peer.name.clone()).collect()
     }
 
     #[test]

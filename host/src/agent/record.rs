@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ pub struct Kept {
     /// What it does for the cluster.
     pub role: Role,
     /// The others, for whoever asks who they are.
-    pub peers: Vec<Peer>,
+    pub peers: Arc<[Peer]>,
     /// The policy that decided, with its digest.
     pub policy: String,
     /// What it decided.

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::record::Kept;
 use crate::net;
-use crate::net::node::{Failed, Outcome, Target};
+use crate::net::node::{Failed, Outcome, Step, Target};
 use crate::node::config::Settings;
 use crate::node::{self, Asker, Membership};
 use crate::plan::{NodeRequest, Role};
@@ -63,11 +63,10 @@ impl Work {
     }
 }
 
-/// Makes a plan true: all of it, or what is new since another that is true. What the kernel refuses altogether is a
-/// failure like others.
-pub fn apply(before: Option<&Target>, target: &Target) -> Outcome {
-    let done = match before {
-        Some(before) => net::node::advance(before, target),
+/// Makes a plan true: all of it, or by the last step to it. What the kernel refuses altogether is a failure like others.
+pub fn apply(step: Option<Step>, target: &Target) -> Outcome {
+    let done = match step {
+        Some(step) => net::node::advance(step, target),
         None => net::node::apply(&target.plan, &target.cluster),
     };
     done.unwrap_or_else(|error| Outcome {

@@ -1,6 +1,7 @@
 //! Who belongs to the cluster, and what a policy is asked because of it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -28,17 +29,22 @@ pub struct Membership {
     /// This node.
     pub own: Own,
     /// The others, by name.
-    pub peers: Vec<Peer>,
+    pub peers: Arc<[Peer]>,
 }
 
 impl Membership {
+    /// Puts the others in the order of their names, so that the same members are the same membership.
+    pub fn new(own: Own, mut peers: Vec<Peer>) -> Self {
+        peers.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Self { own, peers: peers.into() }
+    }
+
     /// As `node.json` and `peers.json` have it. One file of peers serves every node: what `node.json` leaves out of
     /// this one stands in the entry of its name.
     pub fn read(state: &State, settings: &Settings, role: Role) -> Result<Self, config::Error> {
         let name = settings.name();
-        let (entries, mut peers): (Vec<_>, Vec<_>) =
+        let (entries, peers): (Vec<_>, Vec<_>) =
             config::read_peers(&state.peers())?.into_iter().partition(|peer| peer.name == name);
-        peers.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let entry = entries.into_iter().next();
         let (known, given) = entry.map(|entry| (entry.addresses, entry.pools)).unwrap_or_default();
         let addresses = if settings.addresses.is_empty() { known } else { settings.addresses.clone() };
@@ -48,7 +54,7 @@ impl Membership {
             (None, Role::Host) if given.is_empty() => vec![config::default_pool()],
             (None, Role::Host) => given,
         };
-        Ok(Self { own: Own { name, role, addresses, pools }, peers })
+        Ok(Self::new(Own { name, role, addresses, pools }, peers))
     }
 
     /// What the policy is asked. The blocks of all pods are those that `node.json` names, else those that the source

@@ -3,6 +3,8 @@
 pub mod config;
 mod membership;
 
+use std::sync::Arc;
+
 use crate::leases::Empty;
 use crate::names::PolicyName;
 use crate::net;
@@ -55,7 +57,7 @@ pub struct Decided {
     /// What it does for the cluster.
     pub role: Role,
     /// The others.
-    pub peers: Vec<Peer>,
+    pub peers: Arc<[Peer]>,
     /// What its policy decided, and the checks let pass.
     pub plan: NodePlan,
     /// The policy.

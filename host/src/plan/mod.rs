@@ -13,6 +13,7 @@ mod traffic;
 mod wishes;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -361,8 +362,8 @@ pub struct NodeRequest {
     /// Its interfaces into the network between nodes.
     #[serde(default)]
     pub uplinks: Vec<Uplink>,
-    /// The others.
-    pub peers: Vec<Peer>,
+    /// The others. Thousands, who pass from hand to hand.
+    pub peers: Arc<[Peer]>,
     /// The policy's own configuration, JSON text.
     pub config: String,
 }

@@ -62,13 +62,8 @@ fn a_policy_answers_every_question() {
     let mut instance = instance(&component);
     assert_eq!(instance.check_config("{}").unwrap(), Ok(()));
     let AddRequest { network, attachment, pod, node, config, .. } = request();
-    let request = NodeRequest {
-        node,
-        role: Role::Host,
-        uplinks: Vec::new(),
-        peers: Vec::new(),
-        config: config.clone(),
-    };
+    let request =
+        NodeRequest { node, role: Role::Host, uplinks: Vec::new(), peers: [].into(), config: config.clone() };
     assert!(instance.node(&request).unwrap().unwrap().routes.is_empty());
     let request = DelRequest { network, attachment, pod, addresses: Vec::new(), config };
     assert_eq!(instance.del(&request, Leases::default()).0.unwrap(), 0);

@@ -2,6 +2,7 @@
 //! day on which a policy is written.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use fastrand::Rng;
 use ipnet::IpNet;
@@ -285,7 +286,7 @@ fn node(exam: &mut Exam<'_>, peers: u16) {
     exam.node(&node_request(exam, peers));
 }
 
-fn node_request(exam: &Exam<'_>, peers: Vec<Peer>) -> NodeRequest {
+fn node_request(exam: &Exam<'_>, peers: Arc<[Peer]>) -> NodeRequest {
     let mut node = exam.setting.node();
     node.cluster.extend(["10.64.0.0/10", "fd00::/16"].map(block));
     let config = exam.setting.config.clone();

@@ -168,7 +168,7 @@ fn failure(export: &str, deed: &str) -> String {
         "del" => decision::del(&HOSTILE, &decision::del_request(&request, &leases), &leases).answer.map(drop),
         "node" => decision::node(
             &HOSTILE,
-            &NodeRequest { node, role: Role::Host, uplinks: Vec::new(), peers: Vec::new(), config },
+            &NodeRequest { node, role: Role::Host, uplinks: Vec::new(), peers: [].into(), config },
         )
         .answer
         .map(drop),

@@ -80,9 +80,8 @@ impl Board {
         (Self { membership, standing }, receiver)
     }
 
-    /// Posts a membership, with the peers in order of their names, so that the same members are the same membership.
-    pub fn post(&self, mut membership: Membership) {
-        membership.peers.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    /// Posts a membership.
+    pub fn post(&self, membership: Membership) {
         self.membership.send_if_modified(|posted| {
             let is_news = posted.as_ref() != Some(&membership);
             *posted = Some(membership);
@@ -149,7 +148,7 @@ mod tests {
             addresses: Vec::new(),
             pools: Vec::new(),
         };
-        Membership { own, peers: peers.iter().map(peer).collect() }
+        Membership::new(own, peers.iter().map(peer).collect())
     }
 
     /// Tells of one membership each time, and is lost.

@@ -53,7 +53,7 @@ impl Settings {
             Ok(Known { node, peers, .. }) => {
                 (self.name, self.addresses) = (node.name, node.addresses);
                 (self.pools, self.cluster) = (node.pools, node.cluster);
-                self.peers = peers;
+                self.peers = peers.to_vec();
             }
             Err(error) => self.problems.push(error.to_string()),
         }

@@ -4,23 +4,38 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::compare::place;
-use super::{Change, Failed, Outcome, Target, Ways, apply, carry};
+use super::{Change, Failed, Outcome, Target, Ways, carry};
 use crate::net::Error;
 use crate::net::route::Route;
 use crate::net::socket::Socket;
 
-/// Carries out the difference between two plans. If more differs than where pods elsewhere are, all is compared as by
-/// [`apply`].
-pub fn advance(from: &Target, to: &Target) -> Result<Outcome, Error> {
-    let (old, new) = (&from.plan, &to.plan);
-    if (&old.bridges, &old.vxlan, &old.masquerade) != (&new.bridges, &new.vxlan, &new.masquerade) {
-        return apply(new, &to.cluster);
+/// What leads from one plan to the next.
+#[derive(Debug)]
+pub struct Step {
+    changes: Vec<Change>,
+}
+
+impl Step {
+    /// None if more differs than where pods elsewhere are: then all is to be compared, as by
+    /// [`apply`](super::apply).
+    pub fn between(from: &Target, to: &Target) -> Option<Self> {
+        let (old, new) = (&from.plan, &to.plan);
+        let is_alike = (&old.bridges, &old.vxlan, &old.masquerade, &from.cluster)
+            == (&new.bridges, &new.vxlan, &new.masquerade, &to.cluster);
+        is_alike.then(|| Self { changes: changes(&from.ways, &to.ways) })
     }
-    let changes = changes(&from.ways, &to.ways);
-    let (changes, refused) = if changes.is_empty() {
+
+    pub(in crate::net) fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+}
+
+/// Carries out the last step to a plan.
+pub fn advance(step: Step, to: &Target) -> Result<Outcome, Error> {
+    let (changes, refused) = if step.changes.is_empty() {
         Default::default()
     } else {
-        carry::out(&mut Socket::route()?, new, &to.cluster, changes)?
+        carry::out(&mut Socket::route()?, &to.plan, &to.cluster, step.changes)?
     };
     let failed = to.ways.impossible.iter().map(Failed::conflict).chain(refused).collect();
     Ok(Outcome { changes, kept: Vec::new(), failed })

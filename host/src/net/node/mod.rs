@@ -3,7 +3,7 @@
 //!
 //! Declarative: what is there is read, compared with the plan, and only the difference is carried out. What
 //! podwire made earlier and no plan names goes; what others made is never touched. Who knows what the kernel holds
-//! already, as the agent does, has only two plans compared ([`advance`]).
+//! already, as the agent does, has only two plans compared ([`Step`]).
 
 mod advance;
 mod carry;
@@ -23,7 +23,7 @@ use super::inspect::Difference;
 use super::socket::Socket;
 use super::{Error, link, rules};
 
-pub use advance::advance;
+pub use advance::{Step, advance};
 pub use change::Change;
 pub(super) use compare::{Place, is_of_the_node, place};
 pub use target::Target;

@@ -1,7 +1,10 @@
 //! Tunnels, the node's masquerade, what a difference of plans takes, and uplinks.
 
+use ipnet::IpNet;
+
 use super::super::Error;
-use super::super::node::{Outcome, Target, advance, apply, apply_undisputed, remove, uplinks};
+use super::super::node::{Outcome, Step, Target, advance, apply, apply_undisputed, remove, uplinks};
+use super::super::watch::Expected;
 use super::node::{
     applied, both, differences, node_plan, peers, routes_of_the_node, silence_during, to, uplink,
 };
@@ -30,8 +33,21 @@ pub(super) fn tunnels() -> [NodeRoute; 3] {
     ]
 }
 
-fn step(from: &NodePlan, to: &NodePlan) -> Result<Outcome, Error> {
-    advance(&Target::of(from, &both()), &Target::of(to, &both()))
+/// As the agent gets from one plan to the next. What it then expects is what the plan alone makes it expect.
+pub(super) fn step(from: &NodePlan, to: &NodePlan) -> Result<Outcome, Error> {
+    let [from, to] = [from, to].map(|plan| Target::of(plan, &both()));
+    let Some(step) = Step::between(&from, &to) else { return apply(&to.plan, &to.cluster) };
+    let mut expected = Expected::of(&from);
+    expected.advance(&step);
+    assert_eq!(expected, Expected::of(&to));
+    advance(step, &to)
+}
+
+#[test]
+fn a_cluster_that_grows_is_more_than_a_step() {
+    let of = |cluster: &[IpNet]| Target::of(&overlay(&tunnels()), cluster);
+    assert!(Step::between(&of(&both()[..1]), &of(&both())).is_none(), "another family is forwarded");
+    assert!(Step::between(&of(&both()), &of(&both())).is_some());
 }
 
 /// What the device knows of peers.

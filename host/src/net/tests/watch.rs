@@ -1,10 +1,10 @@
 //! What contradicts a plan is heard, and nothing else is.
 
-use super::super::node::{Target, advance, apply};
+use super::super::node::{Target, apply};
 use super::super::watch::{Expected, Seen, Watch};
 use super::super::{Unwiring, unwire};
 use super::node::{applied, both, uplink};
-use super::overlay::{overlay, tunnel, tunnels, vxlan};
+use super::overlay::{overlay, step, tunnel, tunnels, vxlan};
 use super::*;
 use crate::plan::{Bandwidth, Masquerade, NodePlan, Rate, Traffic, Vxlan};
 
@@ -171,7 +171,7 @@ fn what_is_done_as_planned_is_not_suspicious() {
             NodePlan::nothing(),
             from.clone(),
         ] {
-            let outcome = advance(&Target::of(&from, &both()), &Target::of(&to, &both())).expect("advanced");
+            let outcome = step(&from, &to).expect("advanced");
             assert_eq!(outcome.failed, []);
             assert!(!read(&mut watch, &to).suspicious, "{:?}", outcome.changes);
             from = to;

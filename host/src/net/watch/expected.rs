@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::names::{InterfaceName, MacAddress};
 use crate::net::QuickMap;
-use crate::net::node::{Place, Target, is_of_the_node, place};
+use crate::net::node::{Change, Place, Step, Target, is_of_the_node, place};
 use crate::net::route::{Found, Hop, MAIN};
 use crate::net::rules::{Marks, marks};
 use crate::net::sysctl::Families;
@@ -43,7 +43,7 @@ impl Verdict {
 }
 
 /// What a plan has, for questions that are asked often.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expected {
     /// Bridges and the VXLAN device, with the MTU that the plan gives them.
     links: HashMap<String, Option<u32>>,
@@ -77,6 +77,24 @@ impl Expected {
             neighbours: ways.neighbours.iter().map(|hop| (hop.address, hop.mac)).collect(),
             families: Families::of(cluster),
             masquerade: marks(&plan.masquerade, cluster),
+        }
+    }
+
+    /// The same for the plan after that step.
+    pub fn advance(&mut self, step: &Step) {
+        for change in step.changes() {
+            match change {
+                Change::PeerSet(peer) => _ = self.peers.insert(peer.mac, peer.address),
+                Change::PeerRemoved(peer) => _ = self.peers.remove(&peer.mac),
+                Change::NeighbourSet(hop) => _ = self.neighbours.insert(hop.address, hop.mac),
+                Change::NeighbourRemoved(hop) => _ = self.neighbours.remove(&hop.address),
+                Change::RouteAdded(route) | Change::RouteReplaced(route, _) => {
+                    self.routes.insert(place(route), route.hop);
+                }
+                Change::RouteRemoved(route) => _ = self.routes.remove(&place(route)),
+                // A step holds no others.
+                _ => (),
+            }
         }
     }
 

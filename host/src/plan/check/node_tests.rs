@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -9,12 +11,13 @@ fn node_request() -> NodeRequest {
         node: node_facts(),
         role: Role::Host,
         uplinks: vec![],
-        peers: vec![Peer {
+        peers: [Peer {
             name: "node2".into(),
             role: Role::Host,
             addresses: vec![ip("192.168.1.12"), ip("10.244.9.9")],
             pools: vec![net("10.244.2.0/24")],
-        }],
+        }]
+        .into(),
         config: "{}".into(),
     }
 }
@@ -143,7 +146,7 @@ fn a_tunnels_end_is_one() {
 fn a_route_to_the_cluster_leaves_the_pools_at_home() {
     let wide = |destination: &str, bridges: &[&str], dropped: &[&str]| {
         let mut request = node_request();
-        request.peers[0].addresses.truncate(1);
+        Arc::make_mut(&mut request.peers)[0].addresses.truncate(1);
         let route =
             |block: &&str| NodeRoute { destination: net(block), next_hop: NextHop::Blackhole, metric: None };
         let mut routes: Vec<_> = dropped.iter().map(route).collect();
@@ -214,7 +217,7 @@ fn thousands_of_peers_have_their_routes() {
         })
         .collect();
     assert_eq!(node(&request, plan.clone()).expect("keeps every rule").routes.len(), 10_000);
-    request.peers[4_999].addresses.push(ip("10.64.0.77"));
+    Arc::make_mut(&mut request.peers)[4_999].addresses.push(ip("10.64.0.77"));
     let violation = node(&request, plan).expect_err("one peer lives among pods");
     assert_eq!((&*violation.field, &*violation.value), ("routes[0].destination", "10.64.0.0/24"));
 }
@@ -309,7 +312,7 @@ proptest! {
         local in prop::option::of(prop::sample::select(vec!["192.168.1.11", "fd01::11"])),
     ) {
         let mut request = node_request();
-        request.peers[0].addresses = [vec![ip("192.168.1.12"), ip("fd01::12")], machines].concat();
+        Arc::make_mut(&mut request.peers)[0].addresses = [vec![ip("192.168.1.12"), ip("fd01::12")], machines].concat();
         request.node = Node { addresses: vec![ip("192.168.1.11"), ip("fd01::11")], ..request.node };
         let bridge = Bridge::plain("cni0".to_owned(), vec![net("10.244.1.1/24"), net("fd00:1::1/64")]);
         let vxlan = local.map(|local| Vxlan { local: ip(local), ..device() });

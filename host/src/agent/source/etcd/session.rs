@@ -58,7 +58,7 @@ impl Members {
     pub(super) fn membership(&self) -> Membership {
         let readable = self.others.iter().filter_map(|(name, record)| Some((name, record.as_ref().ok()?)));
         let peers = readable.map(|(name, record)| record.clone().into_peer(name.clone())).collect();
-        Membership { own: self.own.clone(), peers }
+        Membership::new(self.own.clone(), peers)
     }
 
     /// What an operator should know.

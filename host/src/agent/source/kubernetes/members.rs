@@ -34,7 +34,7 @@ impl Members {
     /// The cluster as seen from one of its nodes. What the API server does not know of that one, the machine says.
     pub(super) fn membership(&self, hint: &OwnHint) -> Membership {
         let others = self.0.iter().filter(|(name, member)| **name != hint.name && flaw(member).is_none());
-        Membership { own: self.own(hint), peers: others.map(|(name, member)| peer(name, member)).collect() }
+        Membership::new(self.own(hint), others.map(|(name, member)| peer(name, member)).collect())
     }
 
     fn own(&self, hint: &OwnHint) -> Own {
