@@ -15,8 +15,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{entered, namespace};
 use crate::net::namespace::Namespace;
 
-/// How long a pair may take before it counts as unreachable.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a pair may take before it counts as unreachable: a second longer than the kernel asks for a neighbour.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Echo request and reply (RFC 792, RFC 4443).
 const ICMP: (u8, u8) = (8, 0);
