@@ -61,13 +61,13 @@ pub(super) fn destinations<'a>(request: &'a NodeRequest, naming: &mut Naming) ->
     let mut sound = Owners::with_room(request.peers.iter().map(|peer| peer.pools.len()).sum());
     for peer in &request.peers {
         for pool in &peer.pools {
-            let span = Span::of(*pool);
-            let twin = || sound.find(&span).map(|first| format!("peer {} has it too", first.peer.name));
-            match land.unfit(&request.node, &span).or_else(twin) {
-                None => sound.insert(Destination { peer, block: *pool, span }),
-                Some(why) => {
-                    naming.warn(|| format!("pool {pool} of peer {} gets no route: {why}", peer.name));
-                }
+            let destination = Destination { peer, block: *pool, span: Span::of(*pool) };
+            let outcome = match land.unfit(&request.node, &destination.span) {
+                None => sound.insert(destination),
+                Some(why) => Err(why),
+            };
+            if let Err(why) = outcome {
+                naming.warn(|| format!("pool {pool} of peer {} gets no route: {why}", peer.name));
             }
         }
     }
@@ -149,10 +149,15 @@ impl<'a> Owners<'a> {
         self.owner_at(self.slot(block))
     }
 
-    fn insert(&mut self, owner: Destination<'a>) {
+    /// Fails if somebody has that block already.
+    fn insert(&mut self, owner: Destination<'a>) -> Result<(), String> {
         let slot = self.slot(&owner.span);
+        if let Some(first) = self.owner_at(slot) {
+            return Err(format!("peer {} has it too", first.peer.name));
+        }
         self.table[slot] = self.all.len() as u32;
         self.all.push(owner);
+        Ok(())
     }
 
     /// The longest prefix wins, so both are routed; but one of the two takes what the other may give to pods.
