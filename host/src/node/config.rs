@@ -217,14 +217,13 @@ pub fn read_peers(path: &Path) -> Result<Vec<Peer>, Error> {
 }
 
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    let text = match std::fs::read(path) {
+    // As text, so that it is looked through once, and not each string in it.
+    let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::Unreadable { path: path.to_owned(), source }),
     };
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|source| Error::Malformed { path: path.to_owned(), source })
+    serde_json::from_str(&text).map(Some).map_err(|source| Error::Malformed { path: path.to_owned(), source })
 }
 
 fn blocks(path: &Path, list: &str, blocks: &[IpNet]) -> Result<(), Error> {

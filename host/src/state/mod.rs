@@ -77,7 +77,7 @@ impl State {
 
     /// What the agent keeps true.
     pub fn agent_plan(&self) -> PathBuf {
-        self.run.join("agent-plan.json")
+        self.run.join("agent-plan.msgpack")
     }
 
     /// Installed policies, a directory for each digest.

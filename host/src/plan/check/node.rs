@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr};
 
+use foldhash::quality::RandomState;
 use ipnet::IpNet;
 
 use super::{Outcome, at_most, block, bridge, interface_name, is_ipv6, list, mtu, no_extra, violation};
@@ -99,6 +100,8 @@ struct Facts<'a> {
     request: &'a NodeRequest,
     /// Every node's own addresses, sorted.
     machines: Vec<IpAddr>,
+    /// Those of them that lie in the cluster's blocks, where pods should be: mostly none.
+    among_pods: Vec<IpAddr>,
     /// For each of the node's pools, the longest prefix by which the plan itself keeps it here.
     homes: Vec<Option<u8>>,
     /// The node's end of tunnels.
@@ -110,6 +113,9 @@ impl<'a> Facts<'a> {
         let peers = request.peers.iter().flat_map(|peer| &peer.addresses);
         let mut machines: Vec<IpAddr> = request.node.addresses.iter().chain(peers).copied().collect();
         machines.sort_unstable();
+        let is_among_pods =
+            |machine: &&IpAddr| request.node.cluster.iter().any(|block| block.contains(*machine));
+        let among_pods = machines.iter().filter(is_among_pods).copied().collect();
         let links = bridges.iter().flat_map(|bridge| &bridge.addresses);
         let dropped = routes.iter().filter(|route| route.next_hop == NextHop::Blackhole);
         let keepers: Vec<&IpNet> = links.chain(dropped.map(|route| &route.destination)).collect();
@@ -117,13 +123,13 @@ impl<'a> Facts<'a> {
             keepers.iter().filter(|keeper| keeper.contains(pool)).map(|keeper| keeper.prefix_len()).max()
         };
         let homes = request.node.pools.iter().map(home).collect();
-        Self { request, machines, homes, local: vxlan.map(|vxlan| vxlan.local) }
+        Self { request, machines, among_pods, homes, local: vxlan.map(|vxlan| vxlan.local) }
     }
 
-    /// The first machine that has its address in a block.
+    /// The first machine that has its address in a block of the cluster's.
     fn machine_in(&self, block: &IpNet) -> Option<IpAddr> {
-        let first = self.machines.partition_point(|machine| *machine < block.network());
-        self.machines.get(first).copied().filter(|machine| block.contains(machine))
+        let first = self.among_pods.partition_point(|machine| *machine < block.network());
+        self.among_pods.get(first).copied().filter(|machine| block.contains(machine))
     }
 
     /// One of the node's pools from which a route would take packets away. A route to a larger block does not, if
@@ -152,7 +158,7 @@ impl Display for Part {
 }
 
 fn routes(facts: &Facts<'_>, routes: &[NodeRoute]) -> Outcome {
-    let mut seen = HashSet::with_capacity(routes.len());
+    let mut seen = HashSet::with_capacity_and_hasher(routes.len(), RandomState::default());
     for (i, route) in routes.iter().enumerate() {
         let field = Part { route: i, name: "destination" };
         destination(field, facts, route)?;
