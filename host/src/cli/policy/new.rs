@@ -130,7 +130,9 @@ fn replace(content: &[u8], words: &[(&str, &str)]) -> Vec<u8> {
 /// The SDK takes its version, dependencies and lints from the workspace that it is in.
 fn make_workspace(manifest: &mut Vec<u8>) {
     let shared = WORKSPACE.find("[workspace.package]").and_then(|at| WORKSPACE.get(at..));
-    let shared = shared.and_then(|text| text.split("# Small").next()).unwrap_or_default().trim_end();
+    // The example has a profile of its own; above the workspace's stands why it is so.
+    let shared = shared.and_then(|text| text.split("[profile.release]").next());
+    let shared = shared.and_then(|text| text.rsplit_once("\n\n")).map_or("", |(shared, _)| shared);
     let members = format!("[workspace]\nmembers = [\"sdk\"]\n\n{shared}\n");
     *manifest = replace(manifest, &[("[workspace]\n", &members)]);
 }
