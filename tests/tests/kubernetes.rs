@@ -470,10 +470,7 @@ fn routes_of_pods() -> Vec<String> {
 #[test]
 fn the_agent_keeps_what_the_nodes_say() {
     let Some(node) = Node::enter() else { return };
-    kernel::ip("link add eth0 type veth peer name wire");
-    kernel::ip("address add 192.168.0.1/24 dev eth0");
-    kernel::ip("link set eth0 up");
-    kernel::ip("link set wire up");
+    kernel::uplink("192.168.0.1/24");
     let server = server("agent");
     let conflist = folder("agent_conflist").join("10-podwire.conflist");
     let podwire = Podwire::on(&node);

@@ -84,16 +84,9 @@ struct Cluster {
 
 impl Cluster {
     fn new(peers: usize) -> Result<Self> {
-        for command in [
-            "link set lo up",
-            "link add eth0 type veth peer name wire",
-            "address add 192.168.255.1/16 dev eth0",
-            "address add fd00:192::ffff/64 dev eth0 nodad",
-            "link set eth0 up",
-            "link set wire up",
-        ] {
-            kernel::ip(command);
-        }
+        kernel::ip("link set lo up");
+        kernel::uplink("192.168.255.1/16");
+        kernel::ip("address add fd00:192::ffff/64 dev eth0 nodad");
         let state = State::new(Some(Path::new(ROOT)));
         fs::create_dir_all(&state.etc)?;
         let node = json!({
