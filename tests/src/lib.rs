@@ -50,4 +50,4 @@ pub use command::Podwire;
 pub use network::Network;
 pub use node::{Namespace, Node, Pod};
 pub use plugin::{Call, CniError, Outcome, Plugin};
-pub use reach::assert_reaches;
+pub use reach::{assert_reaches, receive};

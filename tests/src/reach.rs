@@ -40,6 +40,21 @@ pub fn udp_source(from: &Namespace, to: &Namespace, address: IpAddr) -> io::Resu
     }
 }
 
+/// Reads a datagram, however often a signal comes in between, such as that of another test's child: where there is a
+/// timeout, the kernel does not go on by itself.
+///
+/// # Errors
+///
+/// Nothing came within the socket's timeout, or the kernel refuses.
+pub fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    loop {
+        match socket.recv_from(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            received => return received,
+        }
+    }
+}
+
 /// The source address of a connection, as the accepting side sees it.
 pub fn tcp_source(from: &Namespace, to: &Namespace, address: IpAddr) -> io::Result<IpAddr> {
     let listener = to.run(|| TcpListener::bind((unspecified(address), 0)))?;

@@ -140,9 +140,10 @@ fn udp(from: &Namespace, pod: &Pod) -> bool {
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     }
     sender.send_to(b"ask", (NODE, 5353)).expect("sent");
-    let Ok((_, source)) = receiver.recv_from(&mut [0; 8]) else { return false };
+    let Ok((_, source)) = podwire_tests::receive(&receiver, &mut [0; 8]) else { return false };
     receiver.send_to(b"answer", source).expect("sent");
-    sender.recv_from(&mut [0; 8]).is_ok_and(|(_, answered)| answered == (ip(NODE), 5353).into())
+    podwire_tests::receive(&sender, &mut [0; 8])
+        .is_ok_and(|(_, answered)| answered == (ip(NODE), 5353).into())
 }
 
 #[test]
@@ -216,8 +217,8 @@ fn a_client_that_goes_on_sending_reaches_the_next_pod() {
         receiver.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         client.send_to(name.as_bytes(), (NODE, 5353)).expect("sent");
         let mut word = [0; 16];
-        let (length, _) =
-            receiver.recv_from(&mut word).unwrap_or_else(|e| panic!("{name} hears nothing: {e}"));
+        let (length, _) = podwire_tests::receive(&receiver, &mut word)
+            .unwrap_or_else(|e| panic!("{name} hears nothing: {e}"));
         assert_eq!(&word[..length], name.as_bytes());
         chain.del(&pod, &result);
     }

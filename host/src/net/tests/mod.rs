@@ -184,6 +184,17 @@ fn reaches(from: &Namespace, source: &str, to: &Namespace, target: &str) -> bool
     source_at(from, source, to, target) == Some(source.parse().expect("valid"))
 }
 
+/// Reads a datagram, however often a signal comes in between, such as that of another test's child: where there is a
+/// timeout, the kernel does not go on by itself.
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
+    loop {
+        match socket.recv_from(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => (),
+            received => return received,
+        }
+    }
+}
+
 /// From whom a datagram comes that reaches an address in another namespace, if it does.
 fn source_at(from: &Namespace, source: &str, to: &Namespace, target: &str) -> Option<IpAddr> {
     let bind = |address: &str| {
@@ -195,14 +206,7 @@ fn source_at(from: &Namespace, source: &str, to: &Namespace, target: &str) -> Op
     let port = receiver.local_addr().expect("bound").port();
     receiver.set_read_timeout(Some(Duration::from_secs(3))).expect("set");
     sender.send_to(b"ping", SocketAddr::new(target.parse().expect("valid"), port)).expect("a route");
-    let received = loop {
-        match receiver.recv_from(&mut [0; 8]) {
-            // After a signal, such as that of another test's child, the kernel does not go on by itself.
-            Err(error) if error.kind() == ErrorKind::Interrupted => (),
-            received => break received,
-        }
-    };
-    match received {
+    match receive(&receiver, &mut [0; 8]) {
         Ok((_, sender)) => Some(sender.ip()),
         Err(error) if error.kind() == ErrorKind::WouldBlock => None,
         Err(error) => panic!("{error}"),

@@ -124,9 +124,9 @@ fn served_by_udp(client: &Namespace, asked: SocketAddr, server: (&Namespace, Soc
     let asking = bound(client, any, 0);
     asking.connect(asked).expect("a route");
     asking.send(b"ping").expect("sent");
-    let (_, seen) = listening.recv_from(&mut [0; 8]).ok()?;
+    let (_, seen) = receive(&listening, &mut [0; 8]).ok()?;
     listening.send_to(b"pong", seen).expect("sent");
-    asking.recv(&mut [0; 8]).ok()?;
+    receive(&asking, &mut [0; 8]).ok()?;
     Some(seen.ip())
 }
 

@@ -21,7 +21,7 @@ fn remembers(address: &str) -> bool {
 fn is_heard(client: &UdpSocket, pod: &Namespace, own: &str) -> bool {
     let listening = bound(pod, own, 53);
     client.send_to(b"ping", socket_address(NODE4, 5353)).expect("sent");
-    listening.recv_from(&mut [0; 8]).is_ok()
+    receive(&listening, &mut [0; 8]).is_ok()
 }
 
 /// Pain 15: datagrams that go on coming do not go where the last pod was.
@@ -50,7 +50,7 @@ fn datagrams_that_came_before_the_pod_reach_it() {
         client.send_to(b"ping", socket_address(NODE4, 5353)).expect("sent");
         let marker = bound(&Namespace::current().expect("current"), NODE4, 5354);
         client.send_to(b"ping", socket_address(NODE4, 5354)).expect("sent");
-        marker.recv_from(&mut [0; 8]).expect("what was sent last has arrived");
+        receive(&marker, &mut [0; 8]).expect("what was sent last has arrived");
         let pod = treated(&named(2));
         assert!(is_heard(&client, &pod, POD));
     });
@@ -68,7 +68,7 @@ fn nothing_is_remembered_of_an_address_that_is_given_back() {
         for (pod, own) in [(&pod, POD), (&neighbour, NEXT)] {
             let listening = bound(&outside, OUTSIDE4, 9000);
             bound(pod, own, 0).send_to(b"ping", socket_address(OUTSIDE4, 9000)).expect("sent");
-            listening.recv_from(&mut [0; 8]).expect("heard");
+            receive(&listening, &mut [0; 8]).expect("heard");
         }
         for address in [POD, NEXT] {
             assert!(remembers(address), "{address}");

@@ -13,7 +13,7 @@ fn seen(pod: &Namespace, own: &str, outside: &Namespace, target: &str) -> IpAddr
     let receiver = bound(outside, target, 0);
     let port = receiver.local_addr().expect("bound").port();
     bound(pod, own, 0).send_to(b"ping", socket_address(target, port)).expect("a route");
-    receiver.recv_from(&mut [0; 8]).expect("heard").1.ip()
+    receive(&receiver, &mut [0; 8]).expect("heard").1.ip()
 }
 
 #[test]
