@@ -54,11 +54,12 @@ guests:
 	scripts/setup guests
 	guests/build.sh
 
-# An interpreter is compiled by the release build: the debug build takes minutes for it.
+# An interpreter is compiled by the release build: the debug build takes minutes for it. Programs are built together
+# with tests: by themselves they ask for fewer features, and so for another wasmtime.
 languages: build
 	scripts/setup languages test
 	guests/languages.sh
-	env -u CARGO_BUILD_TARGET cargo build --workspace --bins
+	env -u CARGO_BUILD_TARGET cargo build --workspace --bins --tests
 	PODWIRE_COMMAND=$(CURDIR)/target/$(CARGO_BUILD_TARGET)/release/podwire \
 		env -u CARGO_BUILD_TARGET cargo test --workspace --features podwire-tests/languages --test languages --no-fail-fast
 
