@@ -62,12 +62,20 @@ impl Lock {
     }
 }
 
-/// The process that is this node's agent now; none if there is none, or nobody may know.
-pub fn running(state: &State) -> Option<String> {
-    let mut file = File::open(state.agent_lock()).ok()?;
+/// The process that is this node's agent now, if there is one.
+///
+/// # Errors
+///
+/// Only root may know.
+pub fn running(state: &State) -> Result<Option<String>, state::Error> {
+    let path = state.agent_lock();
+    let mut file = match File::open(&path).map_err(state::Error::io(&path, "see whether an agent runs")) {
+        Err(error) if error.is_absent() => return Ok(None),
+        opened => opened?,
+    };
     match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Err(Errno::WOULDBLOCK) => Some(holder(&mut file)),
-        _ => None,
+        Err(Errno::WOULDBLOCK) => Ok(Some(holder(&mut file))),
+        _ => Ok(None),
     }
 }
 
@@ -119,14 +127,14 @@ mod tests {
     fn a_second_agent_is_told_who_is_first() {
         let root = tempfile::tempdir().expect("a folder");
         let state = State::new(Some(root.path()));
-        assert_eq!(running(&state), None);
+        assert_eq!(running(&state).expect("readable"), None);
         let lock = Lock::take(&state).expect("nobody has it");
         let own = std::process::id().to_string();
-        assert_eq!(running(&state), Some(own.clone()));
+        assert_eq!(running(&state).expect("readable"), Some(own.clone()));
         let said = Lock::take(&state).expect_err("one is enough").to_string();
         assert!(said.contains(&format!("process {own} is this node's agent already")), "{said}");
         drop(lock);
-        assert_eq!(running(&state), None);
+        assert_eq!(running(&state).expect("readable"), None);
         Lock::take(&state).expect("it is free again");
     }
 

@@ -52,7 +52,7 @@ pub(super) fn run(state: &State, command: &Command) -> Result<ExitCode> {
 
 /// What an agent would put right again at once is not worth doing.
 fn nobody_else_keeps(state: &State) -> Result<()> {
-    if let Some(process) = agent::running(state) {
+    if let Some(process) = agent::running(state)? {
         anyhow::bail!(
             "process {process}, `podwire node run`, keeps this node: change what it reads, or end it first; \
              `podwire status` says what it does"
@@ -64,7 +64,7 @@ fn nobody_else_keeps(state: &State) -> Result<()> {
 /// What shall be true on the node: what its agent keeps true, or kept, if that alone knows the members.
 fn decided(state: &State) -> Result<(Node, NodePlan)> {
     let asks_files = agent::settings::Settings::read(&state.agent_config())?.source.is_files();
-    if agent::running(state).is_none() && asks_files {
+    if agent::running(state)?.is_none() && asks_files {
         return from_files(state);
     }
     match Kept::read(state) {

@@ -35,6 +35,15 @@ fn a_node_has_one_agent() {
     bench.podwire.run(&["node", "up"]).done();
 }
 
+/// The lock is root's alone, so whoever may not ask is told so, and not that no agent runs.
+#[test]
+fn who_may_not_know_whether_an_agent_runs_is_told_so() {
+    let Some(bench) = Bench::new() else { return };
+    let _agent = bench.settled();
+    let said = bench.podwire.clone().as_nobody().run(&["status"]).failed();
+    assert!(said.contains("agent.lock: cannot see whether an agent runs: Permission denied"), "{said}");
+}
+
 #[test]
 fn agents_that_are_killed_leave_the_kernel_as_planned_to_the_next() {
     let Some(bench) = Bench::new() else { return };

@@ -12,7 +12,7 @@ use crate::state::State;
 
 /// Says it; whether all is well. Of a node that never had an agent, and is not configured for one, nothing is said.
 pub(super) fn say(state: &State) -> Result<bool> {
-    let running = agent::running(state);
+    let running = agent::running(state)?;
     let Some(record) = Record::read(state)? else {
         let is_missed = running.is_none() && state.agent_config().exists();
         if is_missed {
