@@ -22,12 +22,15 @@
 //! | `doctor` | what on a node keeps pods from each other, and the command that mends it | how podwire decides or wires |
 //! | `topology` | the node, or the lab, as a picture | why it is so |
 //! | [`conform`] | the specification's requirements as checks of any plugin | podwire's own CNI, plans and leases |
+//! | `child` | waiting for programs of others, but not for ever | what they are |
 //! | [`memory`] | the heap of the plugin's process, and how podwire copies bytes | what the bytes mean |
 //! | [`names`] | identities that are checked once, when they are made | |
 
 #[cfg(feature = "cli")]
 pub mod agent;
 pub mod attachment;
+#[cfg(feature = "cli")]
+mod child;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod cni;

@@ -298,6 +298,7 @@ fn what_runtimes_find() {
         "warning",
         "different releases",
     );
+    with("#!/bin/sh\nexec sleep 1000\n", "wrong", "no answer to VERSION within 5 s");
     with("#!/bin/sh\nexit 1\n", "wrong", "does not answer VERSION");
     fs::set_permissions(&plugin, Permissions::from_mode(0o777)).expect("it is there");
     assert!(bench.problems()[0]["found"].as_str().is_some_and(|found| found.contains("written by others")));

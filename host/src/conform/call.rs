@@ -9,12 +9,11 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Map, Value};
 
 use super::{Stop, failed};
+use crate::child;
 
 /// As much of an output as a report repeats, in bytes.
 const SHOWN: usize = 600;
@@ -139,17 +138,11 @@ pub(super) struct Running {
 impl Running {
     /// Waits for its end, or kills it when patience ends.
     pub(super) fn finish(mut self) -> Result<Reply> {
-        let process = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
-        let limit = Timespec::try_from(self.call.patience)?;
-        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit))? > 0;
-        if !ended {
-            self.child.kill()?;
-        }
-        let status = self.child.wait()?;
+        let status = child::finish(&mut self.child, self.call.patience)?;
         Ok(Reply {
             call: self.call,
-            exit: status.code().filter(|_| ended),
-            ended,
+            exit: status.and_then(|status| status.code()),
+            ended: status.is_some(),
             stdout: content(self.stdout)?,
             stderr: content(self.stderr)?,
         })

@@ -1,12 +1,20 @@
 //! What runtimes find: plugins in their folders, and network configurations.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::Value;
 
-use crate::state;
+use crate::{child, state};
+
+/// How long a plugin may take, which answers within a millisecond or two.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// As much of its answer as is read, in bytes.
+const MOST: u64 = 64 * 1024;
 
 /// A folder in which runtimes look for plugins.
 #[derive(Debug, Clone)]
@@ -46,7 +54,7 @@ fn ask(plugin: &Path) -> Answer {
     }
     let unusable = |why: String| Answer::Unusable(format!("{} {why}", plugin.display()));
     let said = match call(plugin) {
-        Err(error) => return unusable(format!("cannot be run: {error}")),
+        Err(error) => return unusable(format!("cannot be asked: {error}")),
         Ok(said) => said,
     };
     let answer: Value = serde_json::from_slice(&said).unwrap_or_default();
@@ -56,11 +64,20 @@ fn ask(plugin: &Path) -> Answer {
     }
 }
 
-/// Without input, which the answer does not depend on: writing to one that has ended would end this program too.
-fn call(plugin: &Path) -> std::io::Result<Vec<u8>> {
+/// Without input, which the answer does not depend on: writing to one that has ended would end this program too. The
+/// answer goes to memory, which nobody keeps open, as a child of the plugin could a pipe.
+fn call(plugin: &Path) -> io::Result<Vec<u8>> {
+    let mut answer = File::from(memfd_create("podwire-doctor", MemfdFlags::CLOEXEC)?);
     let mut command = Command::new(plugin);
     command.env_clear().env("CNI_COMMAND", "VERSION").current_dir("/");
-    Ok(command.stdin(Stdio::null()).stderr(Stdio::null()).output()?.stdout)
+    command.stdin(Stdio::null()).stdout(answer.try_clone()?).stderr(Stdio::null());
+    if child::finish(&mut command.spawn()?, PATIENCE)?.is_none() {
+        return Err(io::Error::other(format!("no answer to VERSION within {} s", PATIENCE.as_secs())));
+    }
+    let mut said = Vec::new();
+    answer.rewind()?;
+    answer.take(MOST).read_to_end(&mut said)?;
+    Ok(said)
 }
 
 /// A network configuration as a runtime finds it.
