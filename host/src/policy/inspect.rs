@@ -45,7 +45,7 @@ pub enum Unfit {
     /// Functions that podwire does not have.
     #[error(
         "the component imports {0}, but a policy may import nothing except podwire:policy/leases and \
-         podwire:policy/log of version 0.2, and WASI of version 0.2, for which there are stand-ins"
+         podwire:policy/log of version 0.3, and WASI of version 0.2, for which there are stand-ins"
     )]
     Import(String),
     /// A function of the contract is missing.

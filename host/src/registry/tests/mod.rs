@@ -139,7 +139,7 @@ fn what_cannot_be_a_policy_is_refused_with_the_remedy() {
     );
     let foreign =
         node.refused(&component(r#"(import "podwire:policy/leases@9.0.0" (instance (export "f" (func))))"#));
-    assert!(foreign.contains("of version 0.2"), "{foreign}");
+    assert!(foreign.contains("of version 0.3, and WASI of version 0.2"), "{foreign}");
     assert!(node.refused(&component("")).contains(r#"does not export "check-config""#));
     assert!(
         node.refused(&component("(core module (func (v128.const i64x2 0 0) drop))")).contains("switches off")
