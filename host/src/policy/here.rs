@@ -1,7 +1,8 @@
 //! A policy in this process: its memory, its fuel, and what it reaches of the host.
 
 use wasmtime::Store;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, ComponentNamedList, Instance, Lift, Lower};
+use wasmtime::error::Context as _;
 
 use super::fault::Fault;
 use super::host::{self, Host, Note};
@@ -12,7 +13,7 @@ use crate::leases::View;
 
 pub(super) struct Here<V: 'static> {
     store: Store<Host<V>>,
-    bindings: bindings::Policy,
+    instance: Instance,
 }
 
 impl<V: View + 'static> Here<V> {
@@ -22,36 +23,56 @@ impl<V: View + 'static> Here<V> {
         store.limiter(|host| host.quota());
         store.set_hostcall_fuel(limits::PASSED_BYTES);
         store.set_max_component_handles(limits::HANDLES);
-        let bindings = host::linker(code.engine()).and_then(|mut linker| {
+        let instance = host::linker(code.engine()).and_then(|mut linker| {
             if standin::wanted(code) {
                 standin::link(&mut linker, code)?;
                 store.data_mut().stand_in();
             }
             store.set_fuel(limits::FUEL)?;
-            bindings::Policy::instantiate(&mut store, code, &linker)
+            linker.instantiate(&mut store, code)
         });
-        match bindings {
-            Ok(bindings) => Ok(Self { store, bindings }),
+        match instance {
+            Ok(instance) => Ok(Self { store, instance }),
             Err(error) => Err(store.data_mut().explain(&error)),
+        }
+    }
+
+    /// Whether it has all of the contract's functions. Without this, each is looked for when it is asked: of what
+    /// came with podwire, that is soon enough, and an ADD does not pay for the others.
+    pub(super) fn check(&mut self) -> Result<(), Fault> {
+        match bindings::Policy::new(&mut self.store, &self.instance) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.store.data_mut().explain(&error)),
         }
     }
 
     /// The view comes back, whatever the policy does.
     pub(super) fn ask(&mut self, question: &Question, view: Option<V>) -> (Result<Answer, Fault>, Option<V>) {
         self.store.data_mut().begin(question, view);
-        let answer = self.store.set_fuel(limits::FUEL).and_then(|()| self.call(question));
+        let answer = self.store.set_fuel(limits::FUEL).and_then(|()| self.answer(question));
         let view = self.store.data_mut().end();
         (answer.map_err(|error| self.store.data_mut().explain(&error)), view)
     }
 
-    fn call(&mut self, question: &Question) -> wasmtime::Result<Answer> {
-        let (policy, store) = (&self.bindings, &mut self.store);
+    fn answer(&mut self, question: &Question) -> wasmtime::Result<Answer> {
+        let function = question.call();
         Ok(match question {
-            Question::CheckConfig(config) => Answer::CheckConfig(policy.call_check_config(store, config)?),
-            Question::Add(request) => Answer::Add(policy.call_add(store, request)?),
-            Question::Del(request) => Answer::Del(policy.call_del(store, request)?),
-            Question::Node(request) => Answer::Node(policy.call_node(store, request)?),
+            Question::CheckConfig(config) => Answer::CheckConfig(self.call(function, (config.as_str(),))?),
+            Question::Add(request) => Answer::Add(self.call(function, (request,))?),
+            Question::Del(request) => Answer::Del(self.call(function, (request,))?),
+            Question::Node(request) => Answer::Node(self.call(function, (request,))?),
         })
+    }
+
+    fn call<P, R>(&mut self, function: &str, parameters: P) -> wasmtime::Result<R>
+    where
+        P: ComponentNamedList + Lower,
+        (R,): ComponentNamedList + Lift + 'static,
+    {
+        let found = self.instance.get_typed_func::<P, (R,)>(&mut self.store, function);
+        // In the words of the generated check.
+        let found = found.with_context(|| format!("type-checking export func `{function}`"))?;
+        Ok(found.call(&mut self.store, parameters)?.0)
     }
 
     /// What the last call logged, even if it failed.

@@ -22,7 +22,8 @@ pub(super) fn serve(code: &Component, stream: UnixStream) -> io::Result<()> {
     let wire = Rc::new(RefCell::new(Wire::to_podwire(stream)));
     let started = jailed
         .map_err(|error| Fault::NoProcess(format!("it could not be locked up: {error}")))
-        .and_then(|()| Here::start(code));
+        .and_then(|()| Here::start(code))
+        .and_then(|mut here| here.check().map(|()| here));
     match started {
         Err(fault) => wire.borrow_mut().send(&Ask::Started(Err(fault))),
         Ok(mut here) => {
