@@ -62,6 +62,8 @@ fn attach(
     let plan = &attachment.intent.plan;
     let wired = net::wire(&pod, plan).map_err(|error| give_back(state, &store, &attachment, error))?;
     net::announce(&wired, plan, &never_held);
+    // This process is about to end, which closes it.
+    std::mem::forget(pod);
     Ok(result(request, dns.as_ref(), &attachment, &wired))
 }
 
