@@ -9,7 +9,6 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Map, Value};
 
 use super::{Stop, failed};
@@ -69,8 +68,7 @@ impl Call {
 
     /// Starts it, with all its input given.
     pub(super) fn start(self) -> Result<Running> {
-        // In memory, not pipes: a plugin that prints much, or never reads, cannot make the suite wait.
-        let (stdin, stdout, stderr) = (file()?, file()?, file()?);
+        let (stdin, stdout, stderr) = (child::file()?, child::file()?, child::file()?);
         (&stdin).write_all(&self.stdin())?;
         (&stdin).rewind()?;
         let mut command = Command::new(&self.program);
@@ -100,10 +98,6 @@ const CNI_VARIABLES: [&str; 7] = [
     "CNI_PATH",
     "CNI_NETNS_OVERRIDE",
 ];
-
-fn file() -> Result<File> {
-    Ok(memfd_create("podwire-conform", MemfdFlags::CLOEXEC)?.into())
-}
 
 /// As a shell would be told.
 impl fmt::Display for Call {

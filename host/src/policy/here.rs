@@ -37,11 +37,11 @@ impl<V: View + 'static> Here<V> {
         }
     }
 
-    /// Whether it has all of the contract's functions. Without this, each is looked for when it is asked: of what
+    /// The same, if it has all of the contract's functions. Without this, each is looked for when it is asked: of what
     /// came with podwire, that is soon enough, and an ADD does not pay for the others.
-    pub(super) fn check(&mut self) -> Result<(), Fault> {
+    pub(super) fn checked(mut self) -> Result<Self, Fault> {
         match bindings::Policy::new(&mut self.store, &self.instance) {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(self),
             Err(error) => Err(self.store.data_mut().explain(&error)),
         }
     }

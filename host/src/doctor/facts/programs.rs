@@ -1,12 +1,11 @@
 //! What runtimes find: plugins in their folders, and network configurations.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::Value;
 
 use crate::{child, state};
@@ -64,10 +63,9 @@ fn ask(plugin: &Path) -> Answer {
     }
 }
 
-/// Without input, which the answer does not depend on: writing to one that has ended would end this program too. The
-/// answer goes to memory, which nobody keeps open, as a child of the plugin could a pipe.
+/// Without input, which the answer does not depend on: writing to one that has ended would end this program too.
 fn call(plugin: &Path) -> io::Result<Vec<u8>> {
-    let mut answer = File::from(memfd_create("podwire-doctor", MemfdFlags::CLOEXEC)?);
+    let mut answer = child::file()?;
     let mut command = Command::new(plugin);
     command.env_clear().env("CNI_COMMAND", "VERSION").current_dir("/");
     command.stdin(Stdio::null()).stdout(answer.try_clone()?).stderr(Stdio::null());

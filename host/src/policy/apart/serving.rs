@@ -23,7 +23,7 @@ pub(super) fn serve(code: &Component, stream: UnixStream) -> io::Result<()> {
     let started = jailed
         .map_err(|error| Fault::NoProcess(format!("it could not be locked up: {error}")))
         .and_then(|()| Here::start(code))
-        .and_then(|mut here| here.check().map(|()| here));
+        .and_then(Here::checked);
     match started {
         Err(fault) => wire.borrow_mut().send(&Ask::Started(Err(fault))),
         Ok(mut here) => {
