@@ -55,7 +55,7 @@ fn request(bencher: Bencher) {
 #[divan::bench]
 fn instantiate(bencher: Bencher) {
     let policy = builtin();
-    bencher.bench(|| policy.instantiate::<Empty>().expect("the policy starts"));
+    bencher.bench(|| policy.instantiate().expect("the policy starts"));
 }
 
 /// The policy answers, asked for the first time as in a process of its own.

@@ -3,7 +3,6 @@
 
 use std::process::{Command, Output};
 
-use podwire::leases::Empty;
 use podwire::names::PolicyName;
 use podwire::policy::{Engine, abi_key};
 use podwire::registry::Registry;
@@ -25,7 +24,7 @@ fn its_code_is_what_the_registry_loads() {
     let done = compile(&[&component, &code]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let written = code.metadata().unwrap().modified().unwrap();
-    registry.load(&Engine::new().unwrap(), &policy).unwrap().instantiate::<Empty>().unwrap();
+    registry.load(&Engine::new().unwrap(), &policy).unwrap().instantiate().unwrap();
     assert_eq!(code.metadata().unwrap().modified().unwrap(), written, "it was compiled again");
 }
 

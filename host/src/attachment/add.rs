@@ -94,7 +94,7 @@ fn reserve(
 }
 
 fn reserve_by(
-    deciding: &mut Deciding<Transaction>,
+    deciding: &mut Deciding,
     state: &State,
     settings: &Settings,
     request: &cni::Add,
@@ -142,7 +142,7 @@ struct Beside {
 
 fn decide(
     state: &State,
-    deciding: &mut Deciding<Transaction>,
+    deciding: &mut Deciding,
     store: &Store,
     (request, question): (&cni::Add, &AddRequest),
     beside: Beside,
@@ -159,7 +159,7 @@ fn decide(
 
 /// Asks the policy inside the transaction that records what it chose: nobody else chooses meanwhile.
 fn record(
-    deciding: &mut Deciding<Transaction>,
+    deciding: &mut Deciding,
     store: &Store,
     request: &cni::Add,
     asked: &AddRequest,

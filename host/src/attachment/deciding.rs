@@ -18,15 +18,15 @@ use crate::plan::{AddPlan, AddRequest, Checked, check};
 use crate::policy::{self, Engine, Instance, Policy, Verdict};
 use crate::registry::{self, Installed, Registry};
 
-pub(super) struct Deciding<V: 'static> {
+pub(super) struct Deciding {
     installed: Installed,
-    instance: Instance<Recorder<V>>,
+    instance: Instance,
     config: String,
-    shadow: Option<Shadow<V>>,
+    shadow: Option<Shadow>,
     asked: Option<Asked>,
 }
 
-impl<V: View + 'static> Deciding<V> {
+impl Deciding {
     /// Loads the versions that were chosen.
     pub(super) fn prepare(
         choice: &Choice,
@@ -72,7 +72,11 @@ impl<V: View + 'static> Deciding<V> {
     }
 
     /// The policy's plan, if it has one and the plan keeps every rule; the view comes back in any case.
-    pub(super) fn ask(&mut self, asked: &AddRequest, view: V) -> (Result<Checked, Error>, V) {
+    pub(super) fn ask<V: View + 'static>(
+        &mut self,
+        asked: &AddRequest,
+        view: V,
+    ) -> (Result<Checked, Error>, V) {
         let begun = Instant::now();
         let (answer, recorder) = self.instance.add(asked, Recorder::new(view));
         let took = begun.elapsed();

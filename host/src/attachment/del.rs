@@ -144,7 +144,7 @@ pub(super) fn release(
 }
 
 /// The policy that gave the addresses, if it is still there: it alone knows how long they shall rest.
-fn load(state: &State, intent: &Intent) -> Result<Instance<Transaction>, Error> {
+fn load(state: &State, intent: &Intent) -> Result<Instance, Error> {
     let registry = Registry::open(state);
     let installed = registry.installed(&intent.policy, intent.digest)?;
     Ok(registry.load(&Engine::new()?, &installed)?.instantiate()?)
@@ -153,7 +153,7 @@ fn load(state: &State, intent: &Intent) -> Result<Instance<Transaction>, Error> 
 /// Asks the policy inside the transaction. What it says, and how it fails, is told when that is over: whoever is
 /// slow to read it would keep every other call waiting for the database.
 fn release_as(
-    mut policy: Instance<Transaction>,
+    mut policy: Instance,
     state: &State,
     store: &Store,
     attachment: &Attachment,

@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use super::error::refused;
 use crate::cni::{Configuration, Environment, Error, Input, Request};
-use crate::leases::Empty;
 use crate::names::{NetworkName, PolicyName};
 use crate::node::config::Settings;
 use crate::plan::Node;
@@ -73,7 +72,7 @@ pub fn served(
 
 /// Whether a version can work with a configuration, in its own words.
 pub fn accepts(version: &Installed, policy: &Policy, config: &str) -> Result<(), Error> {
-    let answer = policy.instantiate::<Empty>()?.check_config(config)?;
+    let answer = policy.instantiate()?.check_config(config)?;
     answer.map_err(|refusal| refused(version, &refusal))
 }
 

@@ -13,10 +13,10 @@ use crate::registry::Installed;
 /// Bytes of a difference: it goes to the operator's log in one line.
 const DIFFERENCE: usize = 1_000;
 
-pub(super) struct Shadow<V: 'static> {
+pub(super) struct Shadow {
     installed: Installed,
     /// Or why it could not be loaded.
-    instance: Result<Instance<V>, Error>,
+    instance: Result<Instance, Error>,
     others_chose: bool,
     answer: Option<Shadowed>,
 }
@@ -38,17 +38,18 @@ impl Shadowed {
     }
 }
 
-impl<V: View + 'static> Shadow<V> {
-    pub(super) fn new(
-        installed: Installed,
-        instance: Result<Instance<V>, Error>,
-        others_chose: bool,
-    ) -> Self {
+impl Shadow {
+    pub(super) fn new(installed: Installed, instance: Result<Instance, Error>, others_chose: bool) -> Self {
         Self { installed, instance, others_chose, answer: None }
     }
 
     /// Asks it what another version was asked, and compares.
-    pub(super) fn ask(&mut self, asked: &AddRequest, view: V, decided: &Result<Checked, Error>) -> V {
+    pub(super) fn ask<V: View + 'static>(
+        &mut self,
+        asked: &AddRequest,
+        view: V,
+        decided: &Result<Checked, Error>,
+    ) -> V {
         let (own, view) = match &mut self.instance {
             Ok(instance) => {
                 let (answer, view) = instance.add(asked, view);

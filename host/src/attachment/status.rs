@@ -9,7 +9,7 @@ use super::deciding::Deciding;
 use super::delegate::Delegate;
 use super::tell;
 use crate::cni::{self, Code, Configuration, Error, Input, Ipam};
-use crate::leases::{Attachment, Empty, Origin, Snapshot, Steps, Store, View};
+use crate::leases::{Attachment, Origin, Snapshot, Steps, Store, View};
 use crate::net;
 use crate::node::config::Settings;
 use crate::plan::{AddressRange, Checked, Node};
@@ -66,7 +66,7 @@ fn ready(state: &State, input: &Input, request: &cni::Status) -> Result<(), Erro
     let network = &request.configuration;
     let settings = Settings::read(&state.node_config())?;
     let choice = Choice::make(state, &settings, network, None)?;
-    Deciding::<Empty>::prepare(&choice, Registry::load)?.check_config()?;
+    Deciding::prepare(&choice, Registry::load)?.check_config()?;
     warn(&choice, &settings);
     // Unusable leases are told whoever gives the addresses.
     let leases = Store::open(&state.leases_dir())?.snapshot()?;

@@ -5,7 +5,6 @@ mod membership;
 
 use std::sync::Arc;
 
-use crate::leases::Empty;
 use crate::names::PolicyName;
 use crate::net;
 use crate::plan::check::{self, Violation};
@@ -97,7 +96,7 @@ impl Asker {
     /// Asks one version of a policy, and checks the answer.
     pub fn ask(&mut self, version: &Installed, request: &NodeRequest) -> Result<Decided, Error> {
         let policy = version.to_string();
-        match self.load(version)?.instantiate::<Empty>()?.node(request)? {
+        match self.load(version)?.instantiate()?.node(request)? {
             Err(Refusal { message, .. }) => Err(Error::Refused { policy, message }),
             Ok(plan) => match check::node(request, plan) {
                 Err(violation) => Err(Error::Broken { policy, violation }),

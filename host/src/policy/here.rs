@@ -1,5 +1,7 @@
 //! A policy in this process: its memory, its fuel, and what it reaches of the host.
 
+use std::rc::Rc;
+
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentNamedList, Instance, Lift, Lower};
 use wasmtime::error::Context as _;
@@ -11,12 +13,12 @@ use super::question::{Answer, Question};
 use super::{bindings, limits, standin};
 use crate::leases::View;
 
-pub(super) struct Here<V: 'static> {
-    store: Store<Host<V>>,
+pub(super) struct Here {
+    store: Store<Host>,
     instance: Instance,
 }
 
-impl<V: View + 'static> Here<V> {
+impl Here {
     /// Makes an instance of it, with memory of its own.
     pub(super) fn start(code: &Component) -> Result<Self, Fault> {
         let mut store = Store::new(code.engine(), Host::new());
@@ -46,12 +48,12 @@ impl<V: View + 'static> Here<V> {
         }
     }
 
-    /// The view comes back, whatever the policy does.
-    pub(super) fn ask(&mut self, question: &Question, view: Option<V>) -> (Result<Answer, Fault>, Option<V>) {
+    /// Nothing of it keeps the view when this returns.
+    pub(super) fn ask(&mut self, question: &Question, view: Option<Rc<dyn View>>) -> Result<Answer, Fault> {
         self.store.data_mut().begin(question, view);
         let answer = self.store.set_fuel(limits::FUEL).and_then(|()| self.answer(question));
-        let view = self.store.data_mut().end();
-        (answer.map_err(|error| self.store.data_mut().explain(&error)), view)
+        self.store.data_mut().end();
+        answer.map_err(|error| self.store.data_mut().explain(&error))
     }
 
     fn answer(&mut self, question: &Question) -> wasmtime::Result<Answer> {

@@ -1,5 +1,7 @@
 //! What a policy reaches of the host while it is asked: the leases and the log, counted.
 
+use std::rc::Rc;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use wasmtime::StoreContextMut;
@@ -60,9 +62,9 @@ impl std::fmt::Display for Note {
 }
 
 /// The data of a policy's store.
-pub(super) struct Host<V> {
+pub(super) struct Host {
     /// None: as if nobody held any address.
-    view: Option<V>,
+    view: Option<Rc<dyn View>>,
     steps: Steps,
     calls: u32,
     notes: Vec<Note>,
@@ -75,7 +77,7 @@ pub(super) struct Host<V> {
     fault: Option<Fault>,
 }
 
-impl<V: View> Host<V> {
+impl Host {
     pub(super) fn new() -> Self {
         Self {
             view: None,
@@ -105,7 +107,7 @@ impl<V: View> Host<V> {
     }
 
     /// Before each call of the policy.
-    pub(super) fn begin(&mut self, question: &Question, view: Option<V>) {
+    pub(super) fn begin(&mut self, question: &Question, view: Option<Rc<dyn View>>) {
         if let Some(stand_ins) = &mut self.stand_ins {
             *stand_ins = StandIns::new(Seed::of(question.call(), &question.facts()));
         }
@@ -117,12 +119,12 @@ impl<V: View> Host<V> {
         self.fault = None;
     }
 
-    /// After each call of the policy.
-    pub(super) fn end(&mut self) -> Option<V> {
+    /// After each call of the policy: lets go of the view.
+    pub(super) fn end(&mut self) {
         for (level, line) in self.stand_ins.as_mut().map(StandIns::unfinished).into_iter().flatten() {
             line.into_iter().for_each(|line| self.note(level, &line));
         }
-        self.view.take()
+        self.view = None;
     }
 
     pub(super) fn calls(&self) -> u32 {
@@ -169,10 +171,7 @@ impl<V: View> Host<V> {
         &mut self,
         question: impl FnOnce(&dyn View, &mut Steps) -> Result<T, leases::Error>,
     ) -> wasmtime::Result<T> {
-        let view: &dyn View = match &self.view {
-            Some(view) => view,
-            None => &leases::Empty,
-        };
+        let view = self.view.as_deref().unwrap_or(&leases::Empty);
         question(view, &mut self.steps).map_err(|error| self.stop(Fault::Leases(error)))
     }
 
@@ -190,7 +189,7 @@ impl<V: View> Host<V> {
     }
 }
 
-impl<V: View> wit_leases::Host for Host<V> {
+impl wit_leases::Host for Host {
     fn holder_of(&mut self, address: wit::IpAddress) -> wasmtime::Result<Option<wit_leases::Holder>> {
         self.count_call()?;
         let holder = self.ask(|view, steps| view.holder_of(answer::ip(address), steps))?;
@@ -234,17 +233,17 @@ impl From<wit_log::Level> for Level {
 }
 
 /// A linker with the two interfaces of the contract, and nothing else.
-pub(super) fn linker<V: View + 'static>(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host<V>>> {
+pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
-    wit_leases::add_to_linker::<_, HasSelf<Host<V>>>(&mut linker, |host| host)?;
+    wit_leases::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
     // Not by the generated function: that copies every message before the host can look at it, and thousands
     // of a megabyte each would take seconds.
-    linker.instance("podwire:policy/log@0.3.0")?.func_wrap("log", log::<V>)?;
+    linker.instance("podwire:policy/log@0.3.0")?.func_wrap("log", log)?;
     Ok(linker)
 }
 
-fn log<V: View + 'static>(
-    mut store: StoreContextMut<'_, Host<V>>,
+fn log(
+    mut store: StoreContextMut<'_, Host>,
     (level, message): (wit_log::Level, WasmStr),
 ) -> wasmtime::Result<()> {
     store.data_mut().count_call()?;

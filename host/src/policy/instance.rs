@@ -1,5 +1,7 @@
 //! Asking a policy.
 
+use std::rc::Rc;
+
 use wasmtime::component::Component;
 
 use super::apart::Apart;
@@ -30,8 +32,8 @@ impl Policy {
         Self { is_apart: true, ..self }
     }
 
-    /// Makes an instance of it, with memory of its own. `V` is the view of the leases that it will see.
-    pub fn instantiate<V: View + 'static>(&self) -> Result<Instance<V>, Error> {
+    /// Makes an instance of it, with memory of its own.
+    pub fn instantiate(&self) -> Result<Instance, Error> {
         let place = if self.is_apart {
             Apart::start(&self.code).map(Place::Apart)
         } else {
@@ -73,21 +75,21 @@ impl Spent {
 /// that failed, further ones fail too.
 ///
 /// Dropping it takes longer than the process's end does: whoever is about to exit should forget it.
-pub struct Instance<V: 'static> {
-    place: Place<V>,
+pub struct Instance {
+    place: Place,
     label: Label,
 }
 
-enum Place<V: 'static> {
-    Here(Box<Here<V>>),
+enum Place {
+    Here(Box<Here>),
     Apart(Apart),
 }
 
-impl<V: View + 'static> Instance<V> {
+impl Instance {
     /// Asks whether the policy can work with its configuration.
     pub fn check_config(&mut self, config: &str) -> Result<Verdict<()>, Error> {
         let question = Question::CheckConfig(config.to_owned());
-        match self.ask(&question, None).0? {
+        match self.ask(&question, None)? {
             Answer::CheckConfig(said) => self.verdict(&question, said, Ok),
             _ => Err(self.beside_the_point(&question)),
         }
@@ -95,7 +97,11 @@ impl<V: View + 'static> Instance<V> {
 
     /// Asks for the plan for an ADD. The view comes back, whatever the policy does: the transaction behind
     /// it goes on.
-    pub fn add(&mut self, request: &AddRequest, view: V) -> (Result<Verdict<AddPlan>, Error>, V) {
+    pub fn add<V: View + 'static>(
+        &mut self,
+        request: &AddRequest,
+        view: V,
+    ) -> (Result<Verdict<AddPlan>, Error>, V) {
         let question = Question::Add(request::add(request));
         let (said, view) = self.lend(&question, view);
         let verdict = said.and_then(|said| match said {
@@ -106,7 +112,7 @@ impl<V: View + 'static> Instance<V> {
     }
 
     /// Tells of a DEL, and asks for how many seconds its addresses shall rest.
-    pub fn del(&mut self, request: &DelRequest, view: V) -> (Result<u32, Error>, V) {
+    pub fn del<V: View + 'static>(&mut self, request: &DelRequest, view: V) -> (Result<u32, Error>, V) {
         let question = Question::Del(request::del(request));
         let (said, view) = self.lend(&question, view);
         let rest = said.and_then(|said| match said {
@@ -119,7 +125,7 @@ impl<V: View + 'static> Instance<V> {
     /// Asks what shall hold on the node.
     pub fn node(&mut self, request: &NodeRequest) -> Result<Verdict<NodePlan<String>>, Error> {
         let question = Question::Node(request::node(request));
-        match self.ask(&question, None).0? {
+        match self.ask(&question, None)? {
             Answer::Node(said) => self.verdict(&question, said, answer::node_plan),
             _ => Err(self.beside_the_point(&question)),
         }
@@ -141,20 +147,18 @@ impl<V: View + 'static> Instance<V> {
         }
     }
 
-    fn lend(&mut self, question: &Question, view: V) -> (Result<Answer, Error>, V) {
-        let (said, view) = self.ask(question, Some(view));
-        (said, view.expect("nothing in this room keeps a view"))
+    fn lend<V: View + 'static>(&mut self, question: &Question, view: V) -> (Result<Answer, Error>, V) {
+        let view = Rc::new(view);
+        let said = self.ask(question, Some(view.clone()));
+        (said, Rc::into_inner(view).expect("nothing in this room keeps a view"))
     }
 
-    fn ask(&mut self, question: &Question, view: Option<V>) -> (Result<Answer, Error>, Option<V>) {
-        let (said, view) = match &mut self.place {
+    fn ask(&mut self, question: &Question, view: Option<Rc<dyn View>>) -> Result<Answer, Error> {
+        let said = match &mut self.place {
             Place::Here(here) => here.ask(question, view),
-            Place::Apart(apart) => {
-                let said = apart.ask(question, view.as_ref().map(|view| view as &dyn View));
-                (said, view)
-            }
+            Place::Apart(apart) => apart.ask(question, view.as_deref()),
         };
-        (said.map_err(|fault| self.failed(question, fault)), view)
+        said.map_err(|fault| self.failed(question, fault))
     }
 
     fn failed(&self, question: &Question, fault: Fault) -> Error {

@@ -27,14 +27,14 @@ const LOG: &str = r#"(import "podwire:policy/log@0.3.0" "log" (func $log (param 
 /// Those 22 bytes, as an error.
 const NOTE: &str = "(call $log (i32.const 3) (i32.const 2048) (i32.const 22))";
 
-fn instance(component: &[u8]) -> Instance<Leases> {
+fn instance(component: &[u8]) -> Instance {
     let policy = Engine::new().unwrap().load_component(component, "test (sha256:00)").unwrap();
     policy.instantiate().unwrap()
 }
 
-fn add(component: &[u8]) -> (Result<Verdict<AddPlan>, Error>, Instance<Leases>) {
+fn add(component: &[u8]) -> (Result<Verdict<AddPlan>, Error>, Instance) {
     let policy = Engine::new().unwrap().load_component(component, "test (sha256:00)").unwrap();
-    let ask = |mut instance: Instance<Leases>| {
+    let ask = |mut instance: Instance| {
         let before = Instant::now();
         let (said, leases) = instance.add(&request(), Leases::default());
         assert!(before.elapsed() < SOON);
@@ -169,7 +169,7 @@ fn memory_ends() {
 fn memory_ends_before_the_first_question() {
     let component = Guest { pages: 1025, ..Guest::default() }.build();
     let policy = Engine::new().unwrap().load_component(&component, "test").unwrap();
-    let error = policy.instantiate::<Leases>().err().unwrap().to_string();
+    let error = policy.instantiate().err().unwrap().to_string();
     assert!(error.starts_with("policy test failed in start: it wanted 67174400 bytes"), "{error}");
 }
 

@@ -4,7 +4,6 @@ use super::compiled::{lock, make_directory};
 use super::rollout::Version;
 use super::{COMPONENT, Error, Installed, Registry, digest};
 use crate::journal::{Time, What};
-use crate::leases::Empty;
 use crate::names::PolicyName;
 use crate::policy::{self, Engine};
 use crate::state;
@@ -53,6 +52,6 @@ impl Registry {
 fn write(engine: &Engine, installed: &Installed, component: &[u8], code: &[u8]) -> Result<(), Error> {
     state::write_atomically(&installed.dir.join(COMPONENT), component)?;
     state::write_atomically(&installed.code(), code)?;
-    engine.load(&installed.code(), installed.to_string())?.apart().instantiate::<Empty>()?;
+    engine.load(&installed.code(), installed.to_string())?.apart().instantiate()?;
     Ok(())
 }

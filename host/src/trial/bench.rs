@@ -72,7 +72,7 @@ pub fn bench(
     let code = code?;
     let loads = || timed(|| engine.load_machine_code(&code, label));
     let (policy, load) = least(loads)?;
-    let (_, instantiate) = least(|| timed(|| policy.instantiate::<Ledger>()))?;
+    let (_, instantiate) = least(|| timed(|| policy.instantiate()))?;
     let request = pod_of(setting, "web");
     Ok(Measured {
         component: component.len(),

@@ -143,10 +143,7 @@ pub(super) fn node(policy: &Policy, request: &NodeRequest) -> Said<Verdict<Resul
 }
 
 /// An error ends it: what fails once need not fail twice.
-fn twice<T: PartialEq>(
-    policy: &Policy,
-    question: impl Fn(&mut Instance<Ledger>) -> Result<T, Error>,
-) -> Said<T> {
+fn twice<T: PartialEq>(policy: &Policy, question: impl Fn(&mut Instance) -> Result<T, Error>) -> Said<T> {
     let mut spent = None;
     let answer = match once(policy, &question, &mut spent) {
         Err(error) => Err(NoAnswer::Failed(Box::new(error))),
@@ -161,7 +158,7 @@ fn twice<T: PartialEq>(
 
 fn once<T>(
     policy: &Policy,
-    question: impl Fn(&mut Instance<Ledger>) -> Result<T, Error>,
+    question: impl Fn(&mut Instance) -> Result<T, Error>,
     spent: &mut Option<Spent>,
 ) -> Result<T, Error> {
     let mut instance = policy.instantiate()?;

@@ -35,11 +35,11 @@ pub(super) fn serve(code: &Component, stream: UnixStream) -> io::Result<()> {
     }
 }
 
-fn answer(here: &mut Here<Remote>, wire: &Rc<RefCell<Wire>>) -> io::Result<()> {
+fn answer(here: &mut Here, wire: &Rc<RefCell<Wire>>) -> io::Result<()> {
     let Heard::Question(question) = wire.borrow_mut().receive()? else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let (answer, _) = here.ask(&question, Some(Remote(wire.clone())));
+    let answer = here.ask(&question, Some(Rc::new(Remote(wire.clone()))));
     wire.borrow_mut().send(&Ask::Answer { answer, notes: here.notes().to_vec(), spent: here.spent() })
 }
 

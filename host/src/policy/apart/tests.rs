@@ -102,7 +102,7 @@ fn code_is_mapped_from_behind_a_link_too() {
     crate::state::write_atomically(&real.join("code"), &engine.compile(&guest.build()).unwrap()).unwrap();
     for path in ["link/code", "link/../real/code"] {
         let policy = engine.load(&folder.path().join(path), "test").unwrap().apart();
-        let (said, _) = policy.instantiate::<Leases>().unwrap().add(&request(), Leases::default());
+        let (said, _) = policy.instantiate().unwrap().add(&request(), Leases::default());
         said.unwrap().unwrap();
     }
 }
@@ -229,14 +229,14 @@ fn questions_about_leases_end() {
 #[test]
 fn a_start_that_fails_is_told() {
     let guest = Guest { fields: "(start $loop) (func $loop (loop $again (br $again)))", ..Guest::default() };
-    let error = policy(&guest.build()).apart().instantiate::<Leases>().err().unwrap();
+    let error = policy(&guest.build()).apart().instantiate().err().unwrap();
     assert!(matches!(error, Error::Failed { call: "start", fault: Fault::OutOfFuel, .. }), "{error}");
 }
 
 #[test]
 fn what_the_leases_say_when_they_fail_is_told_here() {
     let walks = super::super::tests::asks_for_ever();
-    let mut apart: Instance<Leases> = policy(&walks).apart().instantiate().unwrap();
+    let mut apart: Instance = policy(&walks).apart().instantiate().unwrap();
     let (said, leases) = apart.add(&request(), Leases { walk: 300_000, ..Leases::default() });
     assert!(matches!(said, Err(Error::Failed { fault: Fault::Leases(leases::Error::TooManySteps), .. })));
     assert_eq!(leases.asked.get(), 4);
@@ -247,6 +247,6 @@ fn what_the_leases_say_when_they_fail_is_told_here() {
 #[test]
 fn a_policy_whose_code_is_in_memory_has_its_own() {
     let bridge = include_bytes!("../../../../guests/bridge.wasm");
-    let mut apart: Instance<Leases> = policy(bridge).apart().instantiate().unwrap();
+    let mut apart: Instance = policy(bridge).apart().instantiate().unwrap();
     assert_eq!(apart.check_config("{}").unwrap(), Ok(()));
 }

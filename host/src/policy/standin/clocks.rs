@@ -3,7 +3,6 @@
 use wasmtime::component::{ComponentType, Lift, Lower, Resource};
 
 use super::{Linked, Pollable, charge, constant};
-use crate::leases::View;
 
 /// Nanoseconds of the monotonic clock. Not 0: Go's runtime takes that for a clock that does not work.
 const NOW: u64 = 1;
@@ -22,7 +21,7 @@ pub(super) fn pollable() -> Resource<Pollable> {
     Resource::new_own(0)
 }
 
-pub(super) fn monotonic<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str) -> wasmtime::Result<bool> {
+pub(super) fn monotonic(linked: &mut Linked<'_>, name: &str) -> wasmtime::Result<bool> {
     match name {
         "now" => constant(linked, name, |()| NOW),
         "resolution" => constant(linked, name, |()| 1_u64),
@@ -31,7 +30,7 @@ pub(super) fn monotonic<V: View + 'static>(linked: &mut Linked<'_, V>, name: &st
     }
 }
 
-pub(super) fn wall<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str) -> wasmtime::Result<bool> {
+pub(super) fn wall(linked: &mut Linked<'_>, name: &str) -> wasmtime::Result<bool> {
     match name {
         "now" => constant(linked, name, |()| Datetime { seconds: 0, nanoseconds: 0 }),
         "resolution" => constant(linked, name, |()| Datetime { seconds: 1, nanoseconds: 0 }),
@@ -39,7 +38,7 @@ pub(super) fn wall<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str) ->
     }
 }
 
-pub(super) fn poll<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str) -> wasmtime::Result<bool> {
+pub(super) fn poll(linked: &mut Linked<'_>, name: &str) -> wasmtime::Result<bool> {
     match name {
         "[method]pollable.ready" => constant(linked, name, |(_,): (Resource<Pollable>,)| true),
         "[method]pollable.block" => {

@@ -3,16 +3,12 @@
 use wasmtime::component::Resource;
 
 use super::{Absent, Input, Linked, Output, constant};
-use crate::leases::View;
 
 /// Whose handles these are: that of an output stream says which of the two it is.
 pub(super) const STDOUT: u32 = 1;
 pub(super) const STDERR: u32 = 2;
 
-pub(super) fn environment<V: View + 'static>(
-    linked: &mut Linked<'_, V>,
-    name: &str,
-) -> wasmtime::Result<bool> {
+pub(super) fn environment(linked: &mut Linked<'_>, name: &str) -> wasmtime::Result<bool> {
     match name {
         "get-environment" => constant(linked, name, |()| Vec::<(String, String)>::new()),
         "get-arguments" => constant(linked, name, |()| Vec::<String>::new()),
@@ -21,7 +17,7 @@ pub(super) fn environment<V: View + 'static>(
     }
 }
 
-pub(super) fn standard<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str) -> wasmtime::Result<bool> {
+pub(super) fn standard(linked: &mut Linked<'_>, name: &str) -> wasmtime::Result<bool> {
     match name {
         "get-stdin" => constant(linked, name, |()| Resource::<Input>::new_own(0)),
         "get-stdout" => constant(linked, name, |()| Resource::<Output>::new_own(STDOUT)),
@@ -30,7 +26,7 @@ pub(super) fn standard<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str
     }
 }
 
-pub(super) fn terminal<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str) -> wasmtime::Result<bool> {
+pub(super) fn terminal(linked: &mut Linked<'_>, name: &str) -> wasmtime::Result<bool> {
     match name {
         "get-terminal-stdin" | "get-terminal-stdout" | "get-terminal-stderr" => {
             constant(linked, name, |()| None::<Resource<Absent>>)
@@ -39,7 +35,7 @@ pub(super) fn terminal<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str
     }
 }
 
-pub(super) fn preopens<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str) -> wasmtime::Result<bool> {
+pub(super) fn preopens(linked: &mut Linked<'_>, name: &str) -> wasmtime::Result<bool> {
     match name {
         "get-directories" => constant(linked, name, |()| Vec::<(Resource<Absent>, String)>::new()),
         _ => Ok(false),

@@ -29,7 +29,6 @@ use wasmtime::component::{Component, ComponentNamedList, Lift, Linker, LinkerIns
 
 use super::fault::Fault;
 use super::host::Host;
-use crate::leases::View;
 use streams::Lines;
 
 /// What the stand-ins remember during a call.
@@ -64,10 +63,7 @@ pub(super) fn wanted(code: &Component) -> bool {
 }
 
 /// Adds what the component imports of WASI.
-pub(super) fn link<V: View + 'static>(
-    linker: &mut Linker<Host<V>>,
-    code: &Component,
-) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<Host>, code: &Component) -> wasmtime::Result<()> {
     for (name, import) in code.component_type().imports(code.engine()) {
         if let (Some(interface), ComponentItem::ComponentInstance(ty)) = (interface(name), &import.ty) {
             link_interface(&mut linker.instance(name)?, interface, ty, code.engine())?;
@@ -76,10 +72,10 @@ pub(super) fn link<V: View + 'static>(
     Ok(())
 }
 
-type Linked<'a, V> = LinkerInstance<'a, Host<V>>;
+type Linked<'a> = LinkerInstance<'a, Host>;
 
-fn link_interface<V: View + 'static>(
-    linked: &mut Linked<'_, V>,
+fn link_interface(
+    linked: &mut Linked<'_>,
     interface: &str,
     ty: &ComponentInstance,
     engine: &wasmtime::Engine,
@@ -95,11 +91,7 @@ fn link_interface<V: View + 'static>(
     Ok(())
 }
 
-fn link_function<V: View + 'static>(
-    linked: &mut Linked<'_, V>,
-    interface: &str,
-    name: &str,
-) -> wasmtime::Result<()> {
+fn link_function(linked: &mut Linked<'_>, interface: &str, name: &str) -> wasmtime::Result<()> {
     let found = match interface {
         "wasi:cli/environment" => io::environment(linked, name)?,
         "wasi:cli/stdin" | "wasi:cli/stdout" | "wasi:cli/stderr" => io::standard(linked, name)?,
@@ -144,13 +136,12 @@ fn resource(name: &str) -> ResourceType {
 }
 
 /// A function that gives the same whatever is asked.
-fn constant<V, P, R>(
-    linked: &mut Linked<'_, V>,
+fn constant<P, R>(
+    linked: &mut Linked<'_>,
     name: &str,
     give: impl Fn(P) -> R + Send + Sync + 'static,
 ) -> wasmtime::Result<bool>
 where
-    V: View + 'static,
     P: ComponentNamedList + Lift + 'static,
     (R,): ComponentNamedList + Lower + 'static,
 {
@@ -162,7 +153,7 @@ where
 }
 
 /// Work that a policy has the host do, in units of its fuel: what it asks for grows with no code of its own.
-fn charge<V: View>(store: &mut StoreContextMut<'_, Host<V>>, units: u64) -> wasmtime::Result<()> {
+fn charge(store: &mut StoreContextMut<'_, Host>, units: u64) -> wasmtime::Result<()> {
     store.data_mut().count_call()?;
     match store.get_fuel()?.checked_sub(units) {
         Some(left) => store.set_fuel(left),

@@ -4,7 +4,6 @@ use sha2::{Digest, Sha256};
 use wasmtime::StoreContextMut;
 
 use super::{Linked, charge};
-use crate::leases::View;
 use crate::policy::host::Host;
 
 /// Units of fuel for each byte.
@@ -51,7 +50,7 @@ impl Random {
     }
 }
 
-fn bytes<V: View>(mut store: StoreContextMut<'_, Host<V>>, count: u64) -> wasmtime::Result<Vec<u8>> {
+fn bytes(mut store: StoreContextMut<'_, Host>, count: u64) -> wasmtime::Result<Vec<u8>> {
     // Charged before there are so many: fuel bounds the memory too.
     charge(&mut store, count.saturating_mul(BYTE))?;
     let mut bytes = vec![0; usize::try_from(count)?];
@@ -59,12 +58,12 @@ fn bytes<V: View>(mut store: StoreContextMut<'_, Host<V>>, count: u64) -> wasmti
     Ok(bytes)
 }
 
-fn number<V: View>(store: &mut StoreContextMut<'_, Host<V>>) -> wasmtime::Result<u64> {
+fn number(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<u64> {
     charge(store, 8 * BYTE)?;
     Ok(store.data_mut().stand_ins().random.number())
 }
 
-pub(super) fn random<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str) -> wasmtime::Result<bool> {
+pub(super) fn random(linked: &mut Linked<'_>, name: &str) -> wasmtime::Result<bool> {
     match name {
         "get-random-bytes" | "get-insecure-random-bytes" => {
             linked.func_wrap(name, |store, (count,): (u64,)| Ok((bytes(store, count)?,)))?;

@@ -6,7 +6,6 @@ use wasmtime::component::{ComponentType, Lift, Lower, Resource, WasmList};
 use super::clocks::pollable;
 use super::io::STDERR;
 use super::{Absent, Input, Linked, Output, charge, constant};
-use crate::leases::View;
 use crate::policy::host::{Host, Level};
 use crate::policy::limits;
 
@@ -56,8 +55,8 @@ impl super::StandIns {
     }
 }
 
-fn write<V: View>(
-    mut store: StoreContextMut<'_, Host<V>>,
+fn write(
+    mut store: StoreContextMut<'_, Host>,
     stream: &Resource<Output>,
     text: &WasmList<u8>,
 ) -> wasmtime::Result<Outcome<()>> {
@@ -78,7 +77,7 @@ fn write<V: View>(
     Ok(Ok(()))
 }
 
-pub(super) fn streams<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str) -> wasmtime::Result<bool> {
+pub(super) fn streams(linked: &mut Linked<'_>, name: &str) -> wasmtime::Result<bool> {
     match name.split_once('.') {
         Some(("[method]input-stream", function)) => input(linked, name, function),
         Some(("[method]output-stream", function)) => output(linked, name, function),
@@ -86,11 +85,7 @@ pub(super) fn streams<V: View + 'static>(linked: &mut Linked<'_, V>, name: &str)
     }
 }
 
-fn input<V: View + 'static>(
-    linked: &mut Linked<'_, V>,
-    name: &str,
-    function: &str,
-) -> wasmtime::Result<bool> {
+fn input(linked: &mut Linked<'_>, name: &str, function: &str) -> wasmtime::Result<bool> {
     type From = (Resource<Input>,);
     type Some = (Resource<Input>, u64);
     match function {
@@ -105,11 +100,7 @@ fn input<V: View + 'static>(
     }
 }
 
-fn output<V: View + 'static>(
-    linked: &mut Linked<'_, V>,
-    name: &str,
-    function: &str,
-) -> wasmtime::Result<bool> {
+fn output(linked: &mut Linked<'_>, name: &str, function: &str) -> wasmtime::Result<bool> {
     type To = (Resource<Output>,);
     match function {
         "check-write" => constant(linked, name, |_: To| Outcome::Ok(ROOM)),

@@ -72,9 +72,9 @@ fn uses(instructions: &str) -> Vec<u8> {
 }
 
 /// Asked in this process and in one of its own, which must be the same.
-fn add(instructions: &str) -> (Result<(), Error>, Instance<Leases>) {
+fn add(instructions: &str) -> (Result<(), Error>, Instance) {
     let policy = Engine::new().unwrap().load_component(&uses(instructions), "test").unwrap();
-    let ask = |mut instance: Instance<Leases>| {
+    let ask = |mut instance: Instance| {
         let (said, _) = instance.add(&request(), Leases::default());
         (said.map(|verdict| assert!(verdict.is_ok())), instance)
     };

@@ -89,7 +89,7 @@ fn the_built_in_policy_works_where_nothing_is_installed() {
     let builtin = node.active("bridge").unwrap();
     assert!(builtin.is_builtin());
     assert_eq!(node.registry.names().unwrap(), []);
-    node.registry.load(&node.engine, &builtin).unwrap().instantiate::<Leases>().unwrap();
+    node.registry.load(&node.engine, &builtin).unwrap().instantiate().unwrap();
     assert_eq!(fs::read(builtin.dir.join("policy.wasm")).unwrap(), builtin::COMPONENT);
     assert!(matches!(node.registry.remove(&builtin.name, BY), Err(Error::Builtin { .. })));
 }
@@ -275,7 +275,7 @@ fn many_first_calls_compile_once() {
         let call = || {
             let engine = Engine::new().unwrap();
             barrier.wait();
-            node.registry.load(&engine, &installed).unwrap().instantiate::<Leases>().unwrap();
+            node.registry.load(&engine, &installed).unwrap().instantiate().unwrap();
             inode(&installed.code())
         };
         let calls: Vec<_> = (0..CALLS).map(|_| scope.spawn(call)).collect();
@@ -288,7 +288,7 @@ fn many_first_calls_compile_once() {
 fn a_dry_run_writes_nothing() {
     let node = node();
     let builtin = node.active("bridge").unwrap();
-    node.registry.load_unsaved(&node.engine, &builtin).unwrap().instantiate::<Leases>().unwrap();
+    node.registry.load_unsaved(&node.engine, &builtin).unwrap().instantiate().unwrap();
     assert!(!node.registry.policies.exists());
 }
 
