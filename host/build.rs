@@ -1,5 +1,6 @@
-//! Facts that the code cannot know by itself: wasmtime's full version, which names compiled code, the
-//! digest of the built-in policy, which an ADD must not spend time on, and which files the SDK has.
+//! Facts that the code cannot know by itself: wasmtime's full version, which names compiled code, the target that
+//! policies are compiled for, the digest of the built-in policy, which an ADD must not spend time on, and which files the
+//! SDK has.
 #![allow(clippy::print_stdout)] // This is how a build script talks to cargo.
 
 use std::error::Error;
@@ -18,6 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let builtin = host.join(BUILTIN);
     list_sdk(&host.join("../guests/sdk"))?;
     println!("cargo::rustc-env=PODWIRE_WASMTIME_VERSION={}", wasmtime_version(&read(&lock)?)?);
+    println!("cargo::rustc-env=PODWIRE_TARGET={}", std::env::var("TARGET")?);
     println!("cargo::rustc-env=PODWIRE_BUILTIN={}", builtin.display());
     println!("cargo::rustc-env=PODWIRE_BUILTIN_DIGEST=sha256:{}", hex(&Sha256::digest(read(&builtin)?)));
     println!("cargo::rerun-if-changed={}", lock.display());

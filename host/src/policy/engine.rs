@@ -55,7 +55,7 @@ impl Engine {
         engine.map(Self).map_err(|error| Error::Settings(reason(&error)))
     }
 
-    /// Makes machine code for this processor, which [`Engine::load`] takes.
+    /// Makes machine code for any processor of this architecture, which [`Engine::load`] takes.
     #[cfg(feature = "compiler")]
     pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>, Error> {
         self.0.precompile_component(component).map_err(|error| Error::Compile(reason(&error)))
@@ -85,7 +85,7 @@ impl Engine {
 
     /// Maps compiled code, after checking that nobody but root could have written it.
     ///
-    /// A file that is too short, was made with other settings or for another processor is refused as
+    /// A file that is too short, was made with other settings or for another architecture is refused as
     /// [`Error::Stale`]. One whose length is right and whose bytes are wrong is not recognised: reading it
     /// all would cost more than the policy does.
     pub fn load(&self, path: &Path, label: impl Into<Label>) -> Result<Policy, Error> {

@@ -15,7 +15,7 @@ use wasmtime::{
 use super::limits;
 
 /// Of the settings below.
-const REVISION: &str = "1";
+const REVISION: &str = "2";
 
 /// Of the wasmtime that is linked in, with its patch level: a patch may mend wrongly compiled code.
 pub(super) const WASMTIME: &str = env!("PODWIRE_WASMTIME_VERSION");
@@ -43,8 +43,7 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::COMPONENT_MODEL);
 
-/// Names the code that this program can run: podwire's version, wasmtime's, and that of the settings. The
-/// processor's features are recorded, and compared, by wasmtime.
+/// Names the code that this program can run: podwire's version, wasmtime's, and that of the settings.
 pub(super) fn version() -> String {
     format!("{}-{WASMTIME}-{REVISION}", env!("CARGO_PKG_VERSION"))
 }
@@ -66,7 +65,7 @@ pub(super) fn config(version: String) -> wasmtime::Result<Config> {
     config.shared_memory(false);
     trace_traps(&mut config);
     #[cfg(feature = "compiler")]
-    compile(&mut config);
+    compile(&mut config)?;
     Ok(config)
 }
 
@@ -130,13 +129,17 @@ fn trace_traps(config: &mut Config) {
 }
 
 #[cfg(feature = "compiler")]
-fn compile(config: &mut Config) {
+fn compile(config: &mut Config) -> wasmtime::Result<()> {
+    // Named, or the code would be for this processor and its like: an image of a node made on one could not run on
+    // another, and each load would look at what the processor has, for 70 µs.
+    config.target(env!("PODWIRE_TARGET"))?;
     config.enable_compiler(true);
     config.strategy(wasmtime::Strategy::Cranelift);
     config.cranelift_opt_level(wasmtime::OptLevel::Speed); // †
     // The bits of a NaN depend on the processor: the same request would not have the same answer. †
     config.cranelift_nan_canonicalization(true);
     config.cranelift_debug_verifier(false); // †
+    Ok(())
 }
 
 #[cfg(test)]
@@ -150,5 +153,20 @@ mod tests {
         let major = ModuleVersionStrategy::WasmtimeVersion;
         assert_eq!(WASMTIME.split('.').next(), Some(major.as_str()));
         assert!(version().len() < 256, "wasmtime refuses longer ones");
+    }
+
+    #[cfg(feature = "compiler")]
+    #[test]
+    fn compiled_code_runs_on_every_processor_of_its_architecture() {
+        let make = || wasmtime::Engine::new(&config(version()).unwrap()).unwrap();
+        let code = make().precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
+        let mut plain = config(version()).unwrap();
+        // SAFETY: that the processor has something is never said here.
+        #[allow(unsafe_code)]
+        let plain = unsafe { plain.detect_host_feature(|_| Some(false)) };
+        let engine = wasmtime::Engine::new(plain).unwrap();
+        // SAFETY: wasmtime made it just now.
+        #[allow(unsafe_code)]
+        unsafe { wasmtime::component::Component::deserialize(&engine, code) }.unwrap();
     }
 }

@@ -1,5 +1,5 @@
-//! Loading a policy's compiled code, and making it again where it cannot be loaded: podwire, wasmtime or the
-//! processor is another one now, or the file is not whole.
+//! Loading a policy's compiled code, and making it again where it cannot be loaded: podwire or wasmtime is another one
+//! now, or the file is not whole.
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;

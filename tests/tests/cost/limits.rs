@@ -46,6 +46,11 @@ pub(crate) fn peak_memory(kib: u64) -> Result<(), String> {
     at_most(PEAK_MEMORY, kib, "KiB of memory")
 }
 
+/// Where an instruction was executed that should not be.
+pub(crate) fn none(places: &[u64], instruction: &str) -> Result<(), String> {
+    if places.is_empty() { Ok(()) } else { Err(format!("{instruction} at {places:#x?}")) }
+}
+
 fn at_most(limit: u64, found: u64, what: &str) -> Result<(), String> {
     if found <= limit { Ok(()) } else { Err(format!("{found} {what}, at most {limit} are allowed")) }
 }

@@ -1,7 +1,9 @@
 //! What one call costs, as strace, the kernel, GNU time and valgrind see it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use podwire_tests::{Call, Outcome, Plugin};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -37,28 +39,49 @@ pub(crate) fn peak_memory(plugin: &Plugin, call: &Call) -> u64 {
     text.trim().parse().unwrap_or_else(|e| panic!("{text:?}: {e}"))
 }
 
-/// Valgrind's processor. It has fewer features than most: a policy's code is not the one that runs without
-/// valgrind, so the first call of a node compiles it under valgrind, and all that follow run there too.
-pub(crate) struct Valgrind;
+/// How many instructions the call takes outside of the kernel. What callgrind wrote stays in the build's folder under
+/// the name.
+pub(crate) fn instructions(plugin: &Plugin, call: &Call, name: &str) -> u64 {
+    let (written, kept) = (callgrind(plugin, call, &[]), annotated(name));
+    fs::copy(&written, &kept).unwrap_or_else(|e| panic!("{written}: {e}"));
+    total(&kept)
+}
 
-impl Valgrind {
-    /// The plugin and all that it starts, on that processor.
-    pub(crate) fn runs(&self, plugin: &Plugin) -> Plugin {
-        plugin.by(&["valgrind", "--quiet", "--tool=none", "--trace-children=yes"])
-    }
+/// Where in the program the call executes such an instruction.
+pub(crate) fn executed(plugin: &Plugin, call: &Call, instruction: &str) -> Vec<u64> {
+    let written = callgrind(plugin, call, &["--dump-instr=yes", "--compress-pos=no"]);
+    let counts = fs::read_to_string(&written).unwrap_or_else(|e| panic!("{written}: {e}"));
+    let places = counts.lines().filter_map(|line| line.strip_prefix("0x")?.split(' ').next());
+    let executed: BTreeSet<u64> = places.filter_map(address).collect();
+    assert!(executed.len() > 1_000, "callgrind tells of {} instructions", executed.len());
+    contained(plugin, instruction).into_iter().filter(|place| executed.contains(place)).collect()
+}
 
-    /// How many instructions the call takes outside of the kernel. What callgrind wrote stays in the build's
-    /// folder under the name.
-    pub(crate) fn instructions(&self, plugin: &Plugin, call: &Call, name: &str) -> u64 {
-        // By number: a process that the plugin starts by `fork` writes a file too.
-        let option = format!("--callgrind-out-file={}", in_memory("callgrind-%p"));
-        let running = plugin.by(&["valgrind", "--quiet", "--tool=callgrind", &option]).start(call);
-        let written = in_memory(&format!("callgrind-{}", running.id()));
-        succeed(&running.finish());
-        let kept = annotated(name);
-        fs::copy(&written, &kept).unwrap_or_else(|e| panic!("{written}: {e}"));
-        total(&kept)
-    }
+/// Where the program has such an instruction.
+fn contained(plugin: &Plugin, instruction: &str) -> Vec<u64> {
+    let mut objdump = Command::new("objdump");
+    let output = objdump.args(["--disassemble", "--no-show-raw-insn"]).arg(plugin.path()).output();
+    let output = output.expect("objdump is there");
+    assert!(output.status.success(), "objdump: {}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8_lossy(&output.stdout);
+    let all = lines.lines().filter_map(|line| line.trim().split_once(":\t"));
+    let such = all.filter(|(_, words)| words.split_whitespace().next() == Some(instruction));
+    such.filter_map(|(place, _)| address(place)).collect()
+}
+
+fn address(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
+}
+
+/// Runs the call by callgrind, and says where that wrote its counts.
+fn callgrind(plugin: &Plugin, call: &Call, options: &[&str]) -> String {
+    // By number: a process that the plugin starts by `fork` writes a file too.
+    let out = format!("--callgrind-out-file={}", in_memory("callgrind-%p"));
+    let program = [&["valgrind", "--quiet", "--tool=callgrind", &out], options].concat();
+    let running = plugin.by(&program).start(call);
+    let written = in_memory(&format!("callgrind-{}", running.id()));
+    succeed(&running.finish());
+    written
 }
 
 /// Where the instructions of a case are kept, by place in the program.
