@@ -27,7 +27,7 @@ pub enum Error {
     #[cfg(feature = "compiler")]
     #[error("the component cannot be compiled: {0}")]
     Compile(String),
-    /// Compiled code that this program cannot run: of another version, or for another processor.
+    /// Compiled code that this program cannot run: of another version, or for another architecture.
     #[error("{path}: compiled code that this podwire cannot use: {reason}")]
     Stale {
         /// The file.
@@ -108,10 +108,6 @@ pub enum Fault {
         "it called {0}: a policy has no files, no network and no other programs, and cannot end by itself"
     )]
     NoStandIn(String),
-    /// The leases could not be read, or too many of them.
-    #[error("{0}")]
-    #[serde(skip)]
-    Leases(leases::Error),
     /// A trap: a panic, an access out of bounds, a division by zero.
     #[error("{0}")]
     Trap(Trapped),
@@ -127,6 +123,11 @@ pub enum Fault {
          whether the node has /proc and seccomp"
     )]
     NoProcess(String),
+    /// The leases could not be read, or too many of them. Found out where they are, and so never sent; at the end, for
+    /// a variant that is skipped must not stand before one whose number is sent.
+    #[error("{0}")]
+    #[serde(skip)]
+    Leases(leases::Error),
 }
 
 /// What is known of a trap.

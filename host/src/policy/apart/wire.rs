@@ -1,4 +1,4 @@
-//! What goes between podwire and a policy's process: messages in JSON, each after its length.
+//! What goes between podwire and a policy's process: messages in postcard's format, each after its length.
 
 use std::io::{self, Read, Write as _};
 use std::net::{IpAddr, Shutdown};
@@ -16,7 +16,7 @@ use super::super::limits;
 use super::super::question::{Answer, Question};
 use crate::leases::{self, Holder, Steps, View};
 
-/// Bytes of a message: what a policy may answer, in digits and quotation marks.
+/// Bytes of a message: more than a policy may answer, or take in.
 const MOST: u32 = 16 * limits::PASSED_BYTES as u32;
 
 /// From podwire.
@@ -100,8 +100,7 @@ impl Wire {
     }
 
     pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
-        let mut bytes = vec![0; 4];
-        serde_json::to_writer(&mut bytes, message)?;
+        let mut bytes = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
         let length = u32::try_from(bytes.len() - 4).map_err(io::Error::other)?;
         bytes[..4].copy_from_slice(&length.to_le_bytes());
         self.stream.write_all(&bytes)
@@ -116,7 +115,7 @@ impl Wire {
         }
         let mut bytes = Vec::with_capacity(length as usize);
         self.take(length.into()).read_to_end(&mut bytes)?;
-        Ok(serde_json::from_slice(&bytes)?)
+        postcard::from_bytes(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     pub(super) fn close(&self) {
