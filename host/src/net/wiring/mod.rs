@@ -82,7 +82,7 @@ pub fn announce(wired: &Wired, plan: &Checked, never_held: &[IpAddr]) {
 
 fn link_up(host: &mut Socket, pod: &Namespace, plan: &Checked, found: Found) -> Result<Wired, Error> {
     let mut prepared = prepare(host, pod, plan, found)?;
-    let index = create_veth(host, pod, plan, &prepared)?;
+    let index = create_veth(host, pod, plan, &mut prepared)?;
     let end = Interface { index, name: plan.host_interface.as_str() };
     connect(host, end, pod, plan, &prepared).map_err(|error| undo(host, end, plan, error))?;
     if let Some(bridge) = &mut prepared.wired.bridge {
@@ -97,7 +97,7 @@ fn create_veth(
     host: &mut Socket,
     pod: &Namespace,
     plan: &Checked,
-    prepared: &Prepared,
+    prepared: &mut Prepared,
 ) -> Result<u32, Error> {
     let veth = Veth {
         near: &plan.host_interface,
@@ -107,7 +107,7 @@ fn create_veth(
         mtu: prepared.wired.mtu,
         master: prepared.bridge.as_ref().map(|bridge| bridge.index),
     };
-    let mut requests = prepared.before.clone();
+    let mut requests = std::mem::take(&mut prepared.before);
     let last = requests.len();
     requests.push(link::create_veth(&veth, pod.as_fd()));
     let mut refused = host.attempt(&requests)?;
