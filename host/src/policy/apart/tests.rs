@@ -168,8 +168,11 @@ fn what_comes_over_the_wire_is_not_believed() {
     for (sent, expected) in [
         (&b""[..], "failed to fill whole buffer"),
         (b"!!!!", "it sent 555819297 bytes, of at most 16777216"),
-        (b"\x08\0\0\0nul", "expected value"),
-        (b"\x02\0\0\0{}", "expected value"),
+        (b"\x01\0\0\0\x09", "it sent what is no message: Serde Deserialization Error"),
+        (b"\x08\0\0\0\0\x01", "it sent what is no message: Hit the end of buffer"),
+        (b"\x03\0\0\0\x01\x09\0", "it sent what is no message: Serde Deserialization Error"),
+        (b"\x07\0\0\0\0\x01\x09\xff\xff\xff\x7f", "it sent what is no message: Hit the end of buffer"),
+        (b"\x03\0\0\0\0\0nul", "it sent what is no message: 1 bytes follow its end"),
     ] {
         let mut apart = Apart::fork(|mut wire| wire.write_all(sent)).unwrap();
         let fault = apart.hear(&leases::Empty).err().unwrap().to_string();

@@ -115,7 +115,11 @@ impl Wire {
         }
         let mut bytes = Vec::with_capacity(length as usize);
         self.take(length.into()).read_to_end(&mut bytes)?;
-        postcard::from_bytes(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        match postcard::take_from_bytes(&bytes) {
+            Ok((message, [])) => Ok(message),
+            Ok((_, rest)) => Err(unread(&format!("{} bytes follow its end", rest.len()))),
+            Err(error) => Err(unread(&error.to_string())),
+        }
     }
 
     pub(super) fn close(&self) {
@@ -132,6 +136,10 @@ impl Read for Wire {
         let is_late = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
         self.stream.read(buffer).map_err(|error| if is_late(&error) { late() } else { error })
     }
+}
+
+fn unread(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("it sent what is no message: {why}"))
 }
 
 fn late() -> io::Error {
