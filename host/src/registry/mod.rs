@@ -4,7 +4,7 @@
 //! ```text
 //! /var/lib/podwire/policies/
 //!     HEX/policy.wasm                       a component, by the SHA-256 of its bytes
-//!     HEX/0.1.0-48.0.8-1-x86_64.cwasm       its code for one podwire on one architecture
+//!     HEX/0.1.0-48.0.8-2-x86_64.cwasm       its code for one podwire on one architecture
 //!     HEX/passed                            what it was asked last, and stood, before it was put into use
 //!     HEX/faults                            how it failed since then, a line each time
 //!     names/NAME.json                       which versions have that name, and which of them decides where
