@@ -1,10 +1,12 @@
 //! The command for people: called with arguments, judged by exit status and what it printed.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::Value;
 
 use crate::node::Node;
@@ -84,15 +86,16 @@ impl Podwire {
             .chain([podwire])
             .chain(arguments.iter().copied())
             .collect();
+        let stderr = File::from(memfd_create("stderr", MemfdFlags::CLOEXEC).expect("memory"));
         let child = Command::new(words[0])
             .args(&words[1..])
             .env("PODWIRE_ROOT", &self.root)
             .stdin(stdin)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr.try_clone().expect("a file can be shared"))
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", words[0]));
-        Started { child }
+        Started { child, stderr }
     }
 
     /// Installs a component under that name and makes it decide, whatever it does: without what `activate` asks it
@@ -139,6 +142,8 @@ pub fn program() -> PathBuf {
 /// A command under way.
 pub struct Started {
     child: Child,
+    /// No pipe: an agent says more than one holds before anybody reads it, and would wait.
+    stderr: File,
 }
 
 impl Started {
@@ -156,7 +161,6 @@ impl Started {
     /// The same for a line that holds all of these.
     #[track_caller]
     pub fn wait_for_line_with_all(&mut self, texts: &[&str]) {
-        use std::io::Read;
         let stdout = self.child.stdout.as_mut().expect("standard output is a pipe");
         let (mut line, mut byte) = (Vec::new(), [0]);
         // Byte by byte: what comes behind the line is left to whoever reads the rest.
@@ -170,13 +174,25 @@ impl Started {
         panic!("it ended before it printed {texts:?}");
     }
 
+    /// What it has written to standard error so far.
+    pub fn said(&self) -> String {
+        whole(&self.stderr)
+    }
+
     /// Waits for its end.
     pub fn finish(self) -> Printed {
-        let Output { status, stdout, stderr } =
-            self.child.wait_with_output().expect("a child can be waited for");
-        let text = |bytes| String::from_utf8(bytes).expect("podwire prints text");
-        Printed { exit: status.code(), stdout: text(stdout), stderr: text(stderr) }
+        let Output { status, stdout, .. } = self.child.wait_with_output().expect("a child can be waited for");
+        let stdout = String::from_utf8(stdout).expect("podwire prints text");
+        Printed { exit: status.code(), stdout, stderr: whole(&self.stderr) }
     }
+}
+
+/// What a file holds; who writes goes on where he was.
+fn whole(file: &File) -> String {
+    let length = file.metadata().expect("it is open").len();
+    let mut content = vec![0; usize::try_from(length).expect("it is in memory")];
+    file.read_exact_at(&mut content, 0).expect("nobody makes it shorter");
+    String::from_utf8(content).expect("podwire prints text")
 }
 
 /// What a command came to.

@@ -302,8 +302,10 @@ fn whatever_happens_the_kernel_is_as_the_members_want_it() {
         let event = weather.event();
         let since = Instant::now();
         while let Some(lack) = weather.lack() {
-            let patience = since.elapsed() < Duration::from_secs(20);
-            assert!(patience, "event {count} of seed {seed}, {event}: {lack}; before: {happened:?}");
+            if since.elapsed() > Duration::from_secs(20) {
+                let said = weather.agent.as_ref().map(Started::said).unwrap_or_default();
+                panic!("event {count} of seed {seed}, {event}: {lack}; before: {happened:?}\n{said}");
+            }
         }
         let foreign = run("ip", "route show 10.9.0.0/16");
         assert!(event == "flap" || foreign.contains("proto static"), "{event}, seed {seed}: {foreign}");
